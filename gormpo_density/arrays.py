@@ -1,0 +1,45 @@
+"""Where numpy and torch meet: checked conversion in, the caller's own kind out."""
+
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gormpo_density.errors import DataError, ShapeError
+
+Data = NDArray[Any] | Tensor
+DataT = TypeVar("DataT", NDArray[Any], Tensor)
+
+
+def check_shape(x: Data, event_shape: tuple[int, ...], name: str) -> None:
+    """Raise ShapeError unless x is (B, *event_shape)."""
+    if tuple(x.shape[1:]) != event_shape or x.ndim != len(event_shape) + 1:
+        expected = ", ".join(["B", *map(str, event_shape)])
+        raise ShapeError(f"{name} must have shape ({expected}), got {tuple(x.shape)}")
+
+
+def check_finite(x: Data, name: str) -> None:
+    """Raise DataError naming the first NaN or infinite entry: its column and its row."""
+    bad = ~torch.isfinite(torch.as_tensor(x))
+    if not bad.any():
+        return
+    row, *column = bad.nonzero()[0].tolist()
+    place = f" column {', '.join(map(str, column))}" if column else ""
+    value = float(x[(row, *column)])
+    raise DataError(f"{name}{place} row {row} is {value} ({int(bad.sum())} such values)")
+
+
+def to_tensor(x: Data, like: Tensor) -> Tensor:
+    """Return x as a tensor of the dtype and on the device of `like`."""
+    if not isinstance(x, Tensor):
+        x = torch.from_numpy(np.ascontiguousarray(x))
+    return x.to(like.device, like.dtype)
+
+
+def to_kind(result: Tensor, x: DataT) -> DataT:
+    """Return a result as the caller's own kind: numpy for numpy, else on the tensor's device."""
+    if isinstance(x, Tensor):
+        return result.to(x.device)
+    return result.cpu().numpy()

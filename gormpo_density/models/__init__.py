@@ -1,0 +1,1 @@
+"""The density models, one file each; import them from `gormpo_density`."""

@@ -1,0 +1,137 @@
+"""RealNVP: an exact density from invertible affine couplings."""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal, cast
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from gormpo_density.base import LatentModel
+from gormpo_density.models.nets import MLP
+
+#: |log scale| of one coupling stays below this, so no row can blow up training or scoring.
+LOG_SCALE_BOUND = 2.0
+
+
+class Coupling(nn.Module):
+    """Scale and shift the second half of a permuted row by what the first half says.
+
+    (a, b) = x[perm];  y = (a, b * exp(s(a)) + t(a));  log|det dy/dx| = sum s(a), where
+    s = LOG_SCALE_BOUND * tanh(raw / LOG_SCALE_BOUND). One net gives raw and t; its last layer
+    starts at zero, so a new coupling is a permutation.
+    """
+
+    perm: Tensor
+
+    def __init__(self, dim: int, hidden_dims: Sequence[int]) -> None:
+        super().__init__()
+        self.split = [dim // 2, dim - dim // 2]
+        self.register_buffer("perm", torch.arange(dim))
+        self.net = MLP(max(1, self.split[0]), hidden_dims, 2 * self.split[1])
+
+    def reset_parameters(self) -> None:
+        """Start as the bare permutation."""
+        nn.init.zeros_(self.net.out.weight)
+        nn.init.zeros_(self.net.out.bias)
+
+    def _scale_shift(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        context = a if self.split[0] else a.new_ones(len(a), 1)  # one dimension: nothing to read
+        raw, shift = self.net(context).to(a.dtype).chunk(2, dim=1)
+        return LOG_SCALE_BOUND * torch.tanh(raw / LOG_SCALE_BOUND), shift
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return y (B, D) and log|det dy/dx| (B,)."""
+        a, b = x[:, self.perm].split(self.split, dim=1)
+        log_scale, shift = self._scale_shift(a)
+        return torch.cat([a, b * log_scale.exp() + shift], dim=1), log_scale.sum(1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x (B, D) from y (B, D)."""
+        a, b = y.split(self.split, dim=1)
+        log_scale, shift = self._scale_shift(a)
+        x = torch.cat([a, (b - shift) * (-log_scale).exp()], dim=1)
+        return x[:, self.perm.argsort()]
+
+
+class RealNVP(LatentModel):
+    """Real-valued non-volume-preserving flow: log p(x) = log N(f(x); 0, I) + log|det df/dx|.
+
+    f is a chain of affine couplings on standardised data. Couplings come in pairs: the first
+    permutes at random, the second reverses the order, so every pair changes every dimension.
+
+    Args:
+        input_dim: D for rows, (T, D) for windows (flattened inside).
+        num_layers: Number of couplings.
+        hidden_dims: Widths of each coupling's net.
+        device: Where to put the model.
+        precision: "bfloat16" runs the nets (not the couplings' arithmetic) in bfloat16, faster on
+            processors that have it, at an error of about .01 nats.
+
+    Source:
+        Dinh et al. 2017, "Density estimation using Real NVP", arXiv:1605.08803, eq. 3-8.
+        Differs: bounded log-scale, permutations in place of masks, no batch normalisation.
+    """
+
+    def __init__(
+        self,
+        input_dim: int | Sequence[int],
+        num_layers: Annotated[int, Ge(1)] = 8,
+        hidden_dims: Sequence[Annotated[int, Ge(1)]] = (128, 128),
+        device: str = "cpu",
+        precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
+        super().__init__(input_dim)
+        self.num_layers = num_layers
+        self.hidden_dims = list(hidden_dims)
+        self.precision = precision
+        self._dim = math.prod(self.event_shape)
+        self.couplings = nn.ModuleList(Coupling(self._dim, hidden_dims) for _ in range(num_layers))
+        self._reset(seed=0)
+        self.to(device)
+
+    @property
+    def _chain(self) -> list[Coupling]:
+        return cast("list[Coupling]", list(self.couplings))
+
+    def reset_parameters(self) -> None:
+        """Draw the permutations: random, then reversed, in turn."""
+        for number, coupling in enumerate(self._chain):
+            even = number % 2 == 0
+            perm = torch.randperm(self._dim) if even else torch.arange(self._dim).flip(0)
+            coupling.perm.copy_(perm)
+
+    def _log_prob(self, z: Tensor) -> Tensor:
+        u, log_det = self._forward(z)
+        return -0.5 * (u.square().sum(1) + self._dim * math.log(2 * math.pi)) + log_det
+
+    def _nets_in_precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, self.precision == "bfloat16")
+
+    def _forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u = f(z) (B, D) and log|det du/dz| (B,)."""
+        u, log_det = z.flatten(1), z.new_zeros(len(z))
+        with self._nets_in_precision():
+            for coupling in self._chain:
+                u, increment = coupling(u)
+                log_det = log_det + increment
+        return u, log_det
+
+    def _inverse(self, u: Tensor) -> Tensor:
+        with self._nets_in_precision():
+            for coupling in reversed(self._chain):
+                u = coupling.inverse(u)
+        return u.reshape(-1, *self.event_shape)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the exact latent u = f(x), shape (B, D), standard normal under the model."""
+        return self._forward(self.standardizer(x))[0]
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return x = f^-1(z), shape (B, *event_shape), data units."""
+        return self.standardizer.inverse(self._inverse(z))
+
+    def _sample(self, num_samples: int, generator: torch.Generator) -> Tensor:
+        u = self.standardizer.mean.new_empty(num_samples, self._dim)
+        return self._inverse(u.normal_(generator=generator))

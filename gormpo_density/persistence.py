@@ -1,0 +1,188 @@
+"""Saved models: tensors and plain JSON in one safetensors file, nothing that can run code."""
+
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gormpo_density.arrays import Data
+from gormpo_density.atomic import replacing
+from gormpo_density.calibration import Calibration
+from gormpo_density.errors import GormpoDensityError, ModelFileError
+from gormpo_density.pickles import load_pickle
+from gormpo_density.registry import available_models, make_model, model_name, suggestion
+
+if TYPE_CHECKING:
+    from gormpo_density.base import DensityModel
+
+FORMAT_VERSION = 1
+_TENSORS, _CONFIG = "model.safetensors", "config.json"
+_BROKEN = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RuntimeError)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and JSON-able metadata to one file, atomically."""
+    contiguous = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(contiguous, temporary, {"gormpo_density": json.dumps(metadata)})
+
+
+def load_tensors(
+    path: Path, device: torch.device | str = "cpu"
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        ModelFileError: The file is missing, truncated, corrupt, or not ours.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such file")
+    try:
+        with safe_open(path, "pt", device=str(device)) as file:
+            metadata = json.loads((file.metadata() or {})["gormpo_density"])
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ModelFileError(f"{path}: not a readable gormpo_density file ({error})") from error
+
+
+def save_model_folder(model: "DensityModel", folder: str | Path) -> None:
+    """Write `model.safetensors` (all that loading needs) and `config.json` (for people).
+
+    One file holds weights, constructor parameters and calibrations, so a crash at any moment
+    leaves a whole model: the old one or the new one.
+    """
+    folder = Path(folder)
+    calibrations = {
+        name: {"alpha": c.alpha, "threshold": c.threshold, "n_episodes": c.n_episodes}
+        for name, c in model.calibrations.items()
+    }
+    config = {
+        "format_version": FORMAT_VERSION,
+        "model": {"name": model_name(model), **model.params()},
+        "score_kind": model.score_kind,
+        "threshold": model.hand_threshold,
+        "calibrations": calibrations,
+    }
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"calibration.{name}": c.scores for name, c in model.calibrations.items()}
+    save_tensors(folder / _TENSORS, tensors, config)
+    with replacing(folder / _CONFIG) as temporary:
+        temporary.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def load_model(folder: str | Path, device: str = "cpu") -> "DensityModel":
+    """Load a model saved by `model.save(folder)`, or the model of a run folder.
+
+    Args:
+        folder: Folder with `model.safetensors`, or a run folder with a `model/` in it.
+        device: Where to put the model.
+
+    Raises:
+        ModelFileError: Nothing is there, or the file is corrupt, truncated, of a newer format, or
+            does not fit the model it names.
+        ConfigError: The model's name is not known here; import or register its class first.
+    """
+    path = _find(Path(folder))
+    tensors, config = load_tensors(path)
+    version = config.get("format_version")
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path}: format version {version} cannot be read; this version of "
+            f"gormpo_density reads 1 to {FORMAT_VERSION}"
+        )
+    try:
+        return _build(tensors, config, device)
+    except GormpoDensityError:
+        raise
+    except (*_BROKEN, MemoryError) as error:
+        raise ModelFileError(f"{path}: content does not fit the model ({error})") from error
+
+
+def _build(tensors: dict[str, Tensor], config: dict[str, Any], device: str) -> "DensityModel":
+    params = dict(config["model"])
+    name = params.pop("name")
+    if name not in available_models():  # a file must not decide what gets imported
+        raise ModelFileError(f"model {name!r} is unknown{suggestion(name, available_models())}")
+    model = make_model(name, **params)
+    prefix = "model."
+    state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+    model.restore(state)
+    for name, entry in config["calibrations"].items():
+        model.calibrations[name] = Calibration(tensors[f"calibration.{name}"], **entry)
+    model.hand_threshold = config["threshold"]
+    return model.to(device)
+
+
+def _find(folder: Path) -> Path:
+    for path in (folder / _TENSORS, folder / "model" / _TENSORS):
+        if path.is_file():
+            return path
+    raise ModelFileError(f"{folder}: no {_TENSORS} in it, nor in its folder model/")
+
+
+def save_pair(model: "DensityModel", prefix: Path, train_data: Data | None) -> None:
+    """Write GORMPO's two files: `_model.pth` of tensors, `_meta_data.pkl` of plain numbers."""
+    statistics: dict[str, float | None] = {"mean": None, "std": None}
+    if train_data is not None:
+        scores = torch.as_tensor(model.score_samples(train_data)).double()
+        statistics = {"mean": scores.mean().item(), "std": scores.std().item()}
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "name": model_name(model),
+        "params": model.params(),
+        "threshold": model.threshold if model.has_threshold else None,
+        **statistics,
+    }
+    with replacing(_pair(prefix)[0]) as temporary:
+        torch.save({k: v.cpu() for k, v in model.state_dict().items()}, temporary)
+    with replacing(_pair(prefix)[1]) as temporary:
+        temporary.write_bytes(pickle.dumps(metadata))
+
+
+def load_pair(
+    cls: "type[DensityModel]", prefix: Path, hidden_dims: Sequence[int] | None
+) -> dict[str, Any]:
+    """Read what `save_pair` wrote, tensors by `weights_only`, numbers by a restricted unpickler.
+
+    Raises:
+        ModelFileError: A file is missing, corrupt or hostile, or holds another model.
+    """
+    weights, numbers = _pair(prefix)
+    try:
+        metadata = load_pickle(numbers)
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        params = dict(metadata["params"])
+        _check_pair(cls, metadata["name"], params, hidden_dims)
+        model = cls(**params)
+        model.restore(state)
+        model.hand_threshold = metadata["threshold"]
+        return {"model": model, "thr": metadata["threshold"]} | {
+            k: metadata[k] for k in ("mean", "std")
+        }
+    except ModelFileError:
+        raise
+    except (*_BROKEN, pickle.UnpicklingError, GormpoDensityError) as error:
+        raise ModelFileError(f"{prefix}: not a readable pair of files ({error})") from error
+
+
+def _check_pair(
+    cls: "type[DensityModel]", name: str, params: Mapping[str, Any], hidden: Sequence[int] | None
+) -> None:
+    if name != model_name(cls):
+        raise ModelFileError(f"the files hold a {name!r}, not a {model_name(cls)!r}")
+    if hidden is not None and list(hidden) != list(params.get("hidden_dims", [])):
+        raise ModelFileError(
+            f"hidden_dims is {list(hidden)}, the file has {params.get('hidden_dims')}"
+        )
+
+
+def _pair(prefix: Path) -> tuple[Path, Path]:
+    return prefix.with_name(f"{prefix.name}_model.pth"), prefix.with_name(
+        f"{prefix.name}_meta_data.pkl"
+    )

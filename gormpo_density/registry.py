@@ -1,0 +1,107 @@
+"""Models by name: built in, installed by another package, registered in code, or imported."""
+
+import difflib
+import importlib
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gormpo_density.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gormpo_density.base import DensityModel
+
+ENTRY_POINT_GROUP = "gormpo_density.models"
+
+_BUILT_IN = {
+    "realnvp": "gormpo_density.models.realnvp:RealNVP",
+    "vae": "gormpo_density.models.vae:VAE",
+}
+_registered: "dict[str, type[DensityModel]]" = {}
+
+M = TypeVar("M", bound="type[DensityModel]")
+
+
+def register_model(name: str) -> Callable[[M], M]:
+    """Return a class decorator that makes a `DensityModel` available under `name`.
+
+    Raises:
+        ConfigError: The name is taken by another class.
+    """
+
+    def register(cls: M) -> M:
+        taken = _registered.get(name)
+        if taken is not None and _path(taken) != _path(cls):
+            raise ConfigError(f"model name {name!r} is taken by {_path(taken)}")
+        _registered[name] = cls
+        return cls
+
+    return register
+
+
+def available_models() -> tuple[str, ...]:
+    """Return every model name, sorted: built in, installed and registered."""
+    return tuple(sorted({*_BUILT_IN, *_installed(), *_registered}))
+
+
+def model_class(name: str) -> "type[DensityModel]":
+    """Return the class behind a name, or behind "package.module:Class".
+
+    Raises:
+        ConfigError: Nothing has that name (near names are listed), it cannot be imported, or it
+            is not a `DensityModel`.
+    """
+    if name in _registered:
+        return _registered[name]
+    path = name if ":" in name else {**_installed(), **_BUILT_IN}.get(name)
+    if path is None:
+        raise ConfigError(f"model {name!r} is unknown{suggestion(name, available_models())}")
+    cls = _import(path)
+    return register_model(name)(cls)
+
+
+def make_model(name: str, **params: Any) -> "DensityModel":
+    """Build the model called `name`, for instance `make_model("realnvp", input_dim=14)`.
+
+    Raises:
+        ConfigError: The name is unknown or a parameter does not fit.
+    """
+    cls = model_class(name)
+    try:
+        return cls(**params)
+    except TypeError as error:
+        raise ConfigError(f"model {name!r}: {error}") from error
+
+
+def model_name(model: "DensityModel | type[DensityModel]") -> str:
+    """Return the name a model is found under, "package.module:Class" when it has none."""
+    cls = model if isinstance(model, type) else type(model)
+    known = {_path(c): n for n, c in _registered.items()} | {p: n for n, p in _BUILT_IN.items()}
+    return known.get(_path(cls), _path(cls))
+
+
+def suggestion(word: str, known: "tuple[str, ...] | list[str]") -> str:
+    """Return ", did you mean 'x'?" or a list of what there is."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f", did you mean {close[0]!r}?" if close else f"; choose from {', '.join(known)}"
+
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _installed() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _import(path: str) -> "type[DensityModel]":
+    from gormpo_density.base import DensityModel
+
+    module, _, attribute = path.partition(":")
+    try:
+        cls = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"model {path!r} cannot be imported: {error}") from error
+    if not (isinstance(cls, type) and issubclass(cls, DensityModel)):
+        raise ConfigError(f"model {path!r} is not a subclass of gormpo_density.DensityModel")
+    return cls

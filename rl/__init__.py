@@ -1,0 +1,1 @@
+"""MOPO with calibrated density penalties."""
