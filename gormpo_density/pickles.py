@@ -34,7 +34,7 @@ def load_pickle(source: str | Path | bytes) -> Any:
             (which is told).
     """
     if isinstance(source, bytes):
-        return _load(source, "pickle")
+        return _load(source, "the pickle")
     try:
         content = Path(source).read_bytes()
     except OSError as error:
@@ -47,12 +47,12 @@ def _load(content: bytes, place: str) -> Any:
         return _Unpickler(io.BytesIO(content), encoding="latin1").load()
     except _RefusedError as refused:
         raise DataError(
-            f"{place}: holds {refused}, which is refused, because reading a pickle can run any "
+            f"{place} holds {refused}, which is refused, because reading a pickle can run any "
             "code; only numpy arrays and plain containers are read (save an npz file instead)"
         ) from None
     except Exception as error:  # a corrupt pickle can fail in any way: it drives the unpickler
         raise DataError(
-            f"{place}: not a readable pickle ({type(error).__name__}: {error})"
+            f"{place} cannot be unpickled ({type(error).__name__}: {error})"
         ) from error
 
 
