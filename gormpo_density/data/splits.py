@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 Index = NDArray[np.int64]
 
 _BLOCKS = 40  # pieces that data of too few episodes is cut into
-_TRIES = 20  # permutations drawn before the best one so far is taken
+_TRIES = 100  # permutations drawn before the best one so far is taken
 _CLOSE = 0.01  # a permutation whose shares of rows are this near to the ratios is taken at once
 
 
