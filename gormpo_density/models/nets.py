@@ -15,7 +15,7 @@ class MLP(nn.Module):
         out_dim: Width of the output.
     """
 
-    __call__: Callable[[Tensor], Tensor]
+    __call__: Callable[..., Tensor]
 
     def __init__(self, in_dim: int, hidden_dims: Sequence[int], out_dim: int) -> None:
         super().__init__()
