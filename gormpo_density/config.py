@@ -1,0 +1,253 @@
+"""The configuration of a density run, and what other commands build theirs from.
+
+    task, seed, device, data, model, fit, calibration, ood, export
+
+The keys of `model` and `fit` are the parameters of the chosen model's `__init__` and `fit`.
+"""
+
+import functools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator, Field, PositiveInt, create_model, model_validator
+
+from gormpo_density.config_files import dump_yaml
+from gormpo_density.config_tree import COMMAND_LINE, ConfigTree
+from gormpo_density.data.transitions import RowKind
+from gormpo_density.errors import ConfigError
+from gormpo_density.gormpo_keys import ALIASES, implied_model, translate
+from gormpo_density.registry import model_class
+from gormpo_density.schema import Section, signature_model
+
+__all__ = [
+    "CalibrationConfig",
+    "ConfigTree",
+    "DataConfig",
+    "DensityConfig",
+    "Device",
+    "ExportConfig",
+    "ModelSection",
+    "Ratio",
+    "Section",
+    "Seed",
+    "UserPath",
+    "dump_config",
+    "load_config",
+    "signature_model",
+]
+
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")]
+Ratio = Annotated[float, Gt(0), Lt(1)]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
+
+_DEFAULT_MODEL = "realnvp"
+
+# Parameters that the data, the run folder or the command decide.
+_NOT_MODEL_KEYS = frozenset({"input_dim", "device", "seed"})
+_NOT_FIT_KEYS = frozenset(
+    {"train_data", "val_data", "test_data", "seed", "checkpoint", "on_epoch", "progress"}
+)
+
+
+class DataConfig(Section):
+    """Which rows to learn from, and how episodes are split.
+
+    Attributes:
+        dataset: Embedded or other Minari id, or a task named as in D4RL.
+        data_path: A file of one's own, in place of a dataset.
+        data_dir: Folder that holds the data files, or a folder named after the dataset.
+        rows: What a row is made of; see `Transitions.rows`.
+        val_ratio: Share of episodes that stops the training.
+        cal_ratio: Share of episodes that sets thresholds.
+        test_ratio: Share of episodes that is only measured. The rest trains.
+        obs_dim: Expected width of an observation, checked against the data.
+        action_dim: Expected width of an action, checked against the data.
+        input_dim: Expected width of a row, checked against the data.
+    """
+
+    dataset: str | None = None
+    data_path: UserPath | None = None
+    data_dir: UserPath | None = None
+    rows: RowKind = "state_action"
+    val_ratio: Ratio = 0.1
+    cal_ratio: Ratio = 0.1
+    test_ratio: Ratio = 0.1
+    obs_dim: PositiveInt | None = None
+    action_dim: PositiveInt | None = None
+    input_dim: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "DataConfig":
+        if self.dataset is not None and self.data_path is not None:
+            raise ValueError("has both a dataset and a data_path; keep one")
+        if (held_out := self.val_ratio + self.cal_ratio + self.test_ratio) >= 1:
+            raise ValueError(f"leaves nothing to train on: the three ratios sum to {held_out:g}")
+        return self
+
+
+class ModelSection(Section):
+    """The model by name; its parameters are added by `density_schema`."""
+
+    name: str = _DEFAULT_MODEL
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Parameters for `make_model(name, input_dim=..., **params)`."""
+        return {key: value for key, value in self if key != "name"}
+
+
+class CalibrationConfig(Section):
+    """Attributes: alpha: False-alarm rate that the threshold aims at."""
+
+    alpha: Ratio = 0.05
+
+
+class ExportConfig(Section):
+    """Further copies of what a run leaves, as GORMPO's keys ask for them.
+
+    Attributes:
+        model_prefix: Where `save_model` writes the pair {prefix}_model.pth, _meta_data.pkl.
+        plots: Folder that the plots are copied to.
+    """
+
+    model_prefix: UserPath | None = None
+    plots: UserPath | None = None
+
+
+class DensityConfig(Section):
+    """Everything that decides a density run.
+
+    Attributes:
+        task: Name of the run; alone, also the dataset (`hopper-medium-v2`).
+        seed: Seeds everything random.
+        device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
+        data: The rows.
+        model: The model and its parameters.
+        fit: Keyword arguments of the model's `fit`, `dict(config.fit)`.
+        calibration: The threshold.
+        ood: Out-of-distribution sets to measure.
+        export: Copies in other places.
+    """
+
+    task: str | None = None
+    seed: Seed = 0
+    device: Device = "auto"
+    data: DataConfig = DataConfig()
+    model: ModelSection = ModelSection()
+    fit: Section = Section()
+    calibration: CalibrationConfig = CalibrationConfig()
+    ood: tuple[str, ...] = ()
+    export: ExportConfig = ExportConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> "DensityConfig":
+        if self.data.dataset is None and self.data.data_path is None:
+            if self.task == "custom":
+                raise ValueError("task custom needs data.data_path (--data_path FILE)")
+            raise ValueError("no data: give data.dataset, data.data_path or a task")
+        return self
+
+
+@functools.cache
+def density_schema(cls: type | None) -> type[DensityConfig]:
+    """Return `DensityConfig` with the parameters of a model class; None leaves them unchecked.
+
+    A parameter of both `__init__` and `fit`, such as a VAE's beta, is the model section's.
+
+    Raises:
+        ConfigError: The signatures of the class cannot be read.
+    """
+    model: Any = Any
+    fit: Any = Any
+    if cls is not None:
+        model = signature_model(cls, "__init__", ModelSection, _NOT_MODEL_KEYS)
+        fit = signature_model(cls, "fit", Section, _NOT_FIT_KEYS.union(model.model_fields))
+    return create_model(
+        "DensityConfig", __base__=DensityConfig, model=(model, ...), fit=(fit, ...)
+    )
+
+
+def load_config(
+    name: str | Path | None, overrides: Iterable[str] = (), *, model: str | None = None
+) -> DensityConfig:
+    """Read, override and check a configuration.
+
+    Args:
+        name: Name or path, see `find_config`; None starts from the defaults.
+        overrides: "a.b=v" settings, v in YAML, applied in order after all else.
+        model: Replaces the model by this one's defaults, keeping the keys of `model` and `fit`
+            that both have.
+
+    Raises:
+        ConfigError: Every problem at once, each with file and dotted path.
+    """
+    tree = ConfigTree({}, COMMAND_LINE) if name is None else ConfigTree.read(name)
+    return density_config(tree, overrides, model)
+
+
+def density_config(
+    tree: ConfigTree, overrides: Iterable[str] = (), model: str | None = None
+) -> DensityConfig:
+    """Check a tree of values as `load_config` does a file."""
+    translate(tree)
+    if model is not None:
+        _switch_model(tree, model)
+    tree.override(overrides, ALIASES)
+    _choose_data(tree)
+    return tree.validate(density_schema(_chosen_class(tree)))
+
+
+def dump_config(config: Section) -> str:
+    """Return the resolved configuration as YAML; reading it gives an equal one."""
+    return dump_yaml(config.model_dump(mode="json"))
+
+
+def _switch_model(tree: ConfigTree, name: str) -> None:
+    tree.set("model.name", name, COMMAND_LINE)
+    schema = density_schema(_find_class(tree, name))
+    for section in ("model", "fit"):
+        fields = getattr(schema.model_fields[section].annotation, "model_fields", {})
+        old = tree.get(section)
+        if isinstance(old, dict):
+            tree.values[section] = {key: value for key, value in old.items() if key in fields}
+
+
+def _chosen_class(tree: ConfigTree) -> type | None:
+    """Return the class of the model section, naming it where the file does not."""
+    for section in ("model", "fit"):
+        if tree.get(section) is None:
+            tree.values[section] = {}
+    params = tree.get("model")
+    if not isinstance(params, dict):
+        return model_class(_DEFAULT_MODEL)  # the schema reports the section
+    name = params.setdefault("name", implied_model(params) or _DEFAULT_MODEL)
+    return _find_class(tree, name) if isinstance(name, str) else model_class(_DEFAULT_MODEL)
+
+
+def _find_class(tree: ConfigTree, name: str) -> type | None:
+    """Return the class called `name`; None, with the problem noted, when there is none."""
+    try:
+        cls = model_class(name)
+        density_schema(cls)
+    except ConfigError as error:
+        lines = [f"{tree.origin('model.name')}: {problem}" for problem in error.problems]
+        tree.problems.extend(line for line in lines if line not in tree.problems)
+        return None
+    return cls
+
+
+def _choose_data(tree: ConfigTree) -> None:
+    """Let the data that the command line names replace the file's; a task alone names data too."""
+    kinds = ("task", "data.dataset", "data.data_path")
+    named = [kind for kind in kinds if tree.get(kind) and tree.origin(kind) == COMMAND_LINE]
+    if named and not (named == ["task"] and tree.get("task") == "custom"):
+        for kind in ("data.dataset", "data.data_path"):
+            if kind not in named and tree.get(kind) is not None:
+                tree.set(kind, None, COMMAND_LINE)
+    task = tree.get("task")
+    if isinstance(task, str) and task != "custom" and not any(map(tree.get, kinds[1:])):
+        tree.set("data.dataset", task, tree.origin("task"))
