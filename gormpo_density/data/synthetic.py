@@ -217,5 +217,5 @@ def _anomalies(anomaly_type: str, n: int, dim: int, rng: np.random.Generator) ->
         case "cluster":
             return rng.normal(scale=0.3, size=(n, dim))
         case _:
-            move = np.where(np.arange(dim) % 2 == 0, 4.0, 0.0) * rng.choice([-1, 1], size=(n, 1))
-            return _two_groups(dim, scale=1.0).sample(n, rng) + move
+            step = rng.choice([-4.0, 4.0], size=(n, 1)) * (np.arange(dim) % 2 == 0)
+            return np.asarray(_two_groups(dim, scale=1.0).sample(n, rng) + step)
