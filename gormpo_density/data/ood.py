@@ -178,7 +178,7 @@ def _parse_all(names: Sequence[str], action_dim: int, has_others: bool) -> list[
 def _corrupted(
     level: OODLevel, base: Rows, std: NDArray[Any], columns: _Columns, seed: int
 ) -> Rows:
-    rows = base.copy()
+    rows: Rows = base.copy()
     actions = rows[..., columns.action]  # a view: writing to it changes rows
     match level.kind:
         case "perm":
@@ -196,8 +196,9 @@ def _corrupted(
 
 def _directions(base: Rows, seed: int) -> NDArray[Any]:
     """Return +-1 for every feature of a row, or of a window, whose features move as a whole."""
-    n, *steps, d = base.shape
-    return np.random.default_rng([seed, 0]).choice([-1, 1], size=(n, *(1 for _ in steps), d))
+    shape = (len(base), *(1 for _ in base.shape[1:-1]), base.shape[-1])
+    signs: NDArray[np.int64] = np.random.default_rng([seed, 0]).choice([-1, 1], size=shape)
+    return signs
 
 
 def _drawn(others: Rows, base: Rows, level: OODLevel, seed: int) -> Rows:
