@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, PositiveInt, create_model, model_val
 
 from gormpo_density.config_files import dump_yaml
 from gormpo_density.config_tree import COMMAND_LINE, ConfigTree
+from gormpo_density.data.ood import parse_level
 from gormpo_density.data.transitions import RowKind
 from gormpo_density.errors import ConfigError
 from gormpo_density.gormpo_keys import ALIASES, implied_model, translate
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")]
+OODLevelName = Annotated[str, AfterValidator(lambda name: parse_level(name).name)]
 Ratio = Annotated[float, Gt(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
@@ -129,7 +131,8 @@ class DensityConfig(Section):
         model: The model and its parameters.
         fit: Keyword arguments of the model's `fit`, `dict(config.fit)`.
         calibration: The threshold.
-        ood: Out-of-distribution sets to measure.
+        ood: Out-of-distribution sets to measure, see `parse_level`; those that fit the rows
+            where there is none.
         export: Copies in other places.
     """
 
@@ -140,7 +143,7 @@ class DensityConfig(Section):
     model: ModelSection = ModelSection()
     fit: Section = Section()
     calibration: CalibrationConfig = CalibrationConfig()
-    ood: tuple[str, ...] = ()
+    ood: tuple[OODLevelName, ...] | None = None
     export: ExportConfig = ExportConfig()
 
     @model_validator(mode="after")

@@ -83,6 +83,7 @@ def test_every_problem_is_told_with_file_and_path() -> None:
     device: gpu
     calibration: {alpha: 1}
     data: {rows: pixels, val_ratio: no}
+    ood: [perm, prem]
     """
     assert problems(text, "fit.lr=-1") == (
         "f.yaml: seed must be greater than or equal to 0, is -1",
@@ -95,6 +96,7 @@ def test_every_problem_is_told_with_file_and_path() -> None:
         "command line: fit.lr must be greater than 0, is -1",
         "f.yaml: fit.lrr is unknown, did you mean 'lr'?",
         "f.yaml: calibration.alpha must be less than 1, is 1",
+        "f.yaml: ood.1 ood level 'prem' is unknown, did you mean 'perm'?",
     )
 
 
@@ -217,6 +219,7 @@ def test_the_shipped_configs_resolve(name: str) -> None:
     assert config.data.dataset == f"gormpo/{name}/medium-v0"
     assert config.model.name == "realnvp"
     assert config.calibration.alpha == 0.05
+    assert config.ood
 
 
 texts = st.text(string.printable, max_size=8) | st.from_regex(r"[0-9]e[0-9]", fullmatch=True)
@@ -227,7 +230,7 @@ texts = st.text(string.printable, max_size=8) | st.from_regex(r"[0-9]e[0-9]", fu
     seed=st.integers(0, 2**32 - 1),
     alpha=st.floats(1e-9, 1 - 1e-9),
     lr=st.floats(1e-300, 1e300),
-    ood=st.lists(texts, max_size=3),
+    ood=st.none() | st.lists(st.sampled_from(["perm", "obs1", "a/b"]), max_size=3),
     path=texts,
 )
 @settings(derandomize=True, max_examples=100, deadline=None)
