@@ -155,7 +155,7 @@ def test_a_key_of_another_section_is_found_there() -> None:
         learning_rate: float = 1.0
 
     class Root(Section):
-        toy: ToyParams = ToyParams()  # type: ignore[valid-type]
+        toy: ToyParams = ToyParams()
         fit: Fit = Fit()
 
     assert problems(Root, toy={"learning_rate": 1}) == (
@@ -175,7 +175,7 @@ def test_a_required_key_is_missed() -> None:
 
 def test_a_default_of_the_wrong_type_is_found() -> None:
     class Wrong:
-        def fit(self, epochs: int = 1.5) -> None: ...  # type: ignore[assignment]
+        def fit(self, epochs: int = 1.5) -> None: ...
 
     schema = signature_model(Wrong, "fit", Section)
     assert problems(schema) == ("f.yaml: epochs must be a valid integer, is 1.5",)
@@ -191,7 +191,7 @@ def test_a_default_that_no_file_can_hold_is_found() -> None:
 
 def test_a_section_does_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        parse().width = 3  # type: ignore[attr-defined]
+        parse().width = 3
 
 
 def test_a_signature_that_cannot_be_read_names_its_class() -> None:
