@@ -1,0 +1,100 @@
+"""One name for any dataset: an embedded id, another Minari id, or a task named as in D4RL."""
+
+import difflib
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from gormpo_density.data.behaviour import ENV_IDS
+from gormpo_density.data.minari import embedded_ids, is_local, load_minari, reference_scores
+from gormpo_density.data.transitions import Transitions
+from gormpo_density.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+def load_dataset(dataset: str, *, progress: bool = True) -> Transitions:
+    """Load a dataset by name.
+
+    Args:
+        dataset: An embedded id (`gormpo/hopper/medium-v0`), any other Minari id, or a task named
+            as in D4RL (`hopper-medium-v2`).
+        progress: Show a progress bar while an embedded dataset is made.
+
+    Returns:
+        All transitions. For a task, `info.requested` is its name and `info.name` what was used.
+
+    Raises:
+        ConfigError: No such dataset, or "custom", which needs a file.
+        DataError: The dataset is not to be had or cannot be read.
+    """
+    if "/" in dataset or is_local(dataset):
+        return load_minari(dataset, progress=progress)
+    found = resolve_task(dataset)
+    if isinstance(found, str):
+        data = load_minari(found, progress=progress)
+        return replace(data, info=replace(data.info, requested=dataset))
+    return _load_d4rl_file(found, dataset)
+
+
+def is_here(dataset: str) -> bool:
+    """Whether a dataset is on this machine, so that loading makes and downloads nothing."""
+    found = dataset if "/" in dataset or is_local(dataset) else resolve_task(dataset)
+    return isinstance(found, Path) or is_local(found)
+
+
+def resolve_task(task: str) -> str | Path:
+    """Return what a D4RL-style task name stands for.
+
+    The real dataset where it is there: `D4RL/hopper/medium-v2` in the Minari folder, or D4RL's own
+    file (`~/.d4rl/datasets/hopper_medium-v2.hdf5`, or in `D4RL_DATASET_DIR`); else the embedded
+    dataset of the same name, with a warning.
+
+    Args:
+        task: For example `hopper-medium-v2`.
+
+    Returns:
+        A Minari id, or the path of a D4RL file.
+
+    Raises:
+        ConfigError: The task is unknown, or it is "custom", which needs `data_path`.
+    """
+    if task == "custom":
+        raise ConfigError("task 'custom' needs data_path, the file that holds the data")
+    env, level, version = _parse(task)
+    if is_local(minari_id := f"D4RL/{env}/{level}-v{version}"):
+        return minari_id
+    if (file := _d4rl_folder() / f"{env}_{level.replace('-', '_')}-v{version}.hdf5").is_file():
+        return file
+    embedded = f"gormpo/{env}/{level}-v0"
+    logger.warning("%s is not on this machine; using the embedded %s instead", task, embedded)
+    return embedded
+
+
+def _parse(task: str) -> tuple[str, str, str]:
+    """Split `hopper-medium-v2` into environment, level and version."""
+    known = {"-".join(id_.removesuffix("-v0").split("/")[1:]): id_ for id_ in embedded_ids()}
+    stem, _, version = task.rpartition("-v")
+    if stem not in known or version not in ("0", "1", "2"):
+        names = [f"{name}-v2" for name in known]
+        near = difflib.get_close_matches(task, names, n=1, cutoff=0.0)[0]
+        raise ConfigError(f"unknown dataset or task {task!r}, did you mean {near!r}?")
+    _, env, level = known[stem].removesuffix("-v0").split("/")
+    return env, level, version
+
+
+def _d4rl_folder() -> Path:
+    return Path(os.environ.get("D4RL_DATASET_DIR", Path.home() / ".d4rl" / "datasets"))
+
+
+def _load_d4rl_file(file: Path, task: str) -> Transitions:
+    """Load D4RL's file. Its environments were v2, which Gymnasium keeps as v4 (no mujoco-py)."""
+    from gormpo_density.data.files import load_file
+
+    env = _parse(task)[0]
+    low, high = reference_scores(env)
+    data = load_file(file)
+    env_id = ENV_IDS[env].replace("-v5", "-v4")
+    info = replace(data.info, requested=task, env_id=env_id, ref_min_score=low, ref_max_score=high)
+    return replace(data, info=info)
