@@ -4,10 +4,10 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-import numpy as np
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from gormpo_density import persistence
@@ -15,8 +15,20 @@ from gormpo_density.arrays import Data, DataT, check_finite, check_shape, to_kin
 from gormpo_density.calibration import Calibration
 from gormpo_density.decisions import CalibratedScorer
 from gormpo_density.errors import ConfigError, DataError, GormpoDensityError, NotFittedError
-from gormpo_density.fitting import FitOptions, History, Hooks, Losses, Trainer
+from gormpo_density.fitting import (
+    FitOptions,
+    History,
+    Hooks,
+    Losses,
+    Trainer,
+    hold_out,
+    reinitialise,
+)
 from gormpo_density.standardize import Standardizer
+
+PositiveInt = Annotated[int, Ge(1)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
 
 #: The lowest score there is: what a non-finite or infinitely unlikely row gets.
 FLOOR = -1e30
@@ -55,8 +67,6 @@ class DensityModel(nn.Module, CalibratedScorer):
         self.hand_threshold: float | None = None
         self.is_fitted = False
 
-    # What a model is made of ----------------------------------------------------------------
-
     @abstractmethod
     def _log_prob(self, z: Tensor) -> Tensor:
         """Default score (B,) of standardised z (B, *event_shape), differentiable."""
@@ -88,21 +98,19 @@ class DensityModel(nn.Module, CalibratedScorer):
         """Draw standardised samples (num_samples, *event_shape)."""
         raise GormpoDensityError(f"{type(self).__name__} cannot be sampled from")
 
-    # Fitting --------------------------------------------------------------------------------
-
     def fit(
         self,
         train_data: Data,
         val_data: Data | None = None,
         test_data: Data | None = None,
         *,
-        epochs: int = 100,
-        batch_size: int = 256,
-        lr: float = 1e-3,
-        weight_decay: float = 1e-2,
-        noise: float = 0.02,
-        grad_clip: float = 5.0,
-        patience: int = 20,
+        epochs: PositiveInt = 100,
+        batch_size: PositiveInt = 256,
+        lr: Positive = 1e-3,
+        weight_decay: NonNegative = 1e-2,
+        noise: NonNegative = 0.05,
+        grad_clip: Positive = 5.0,
+        patience: PositiveInt = 20,
         seed: int = 0,
         checkpoint: str | Path | None = None,
         on_epoch: Callable[[int, dict[str, float]], None] | None = None,
@@ -154,31 +162,20 @@ class DensityModel(nn.Module, CalibratedScorer):
         given = {"train": train, "val": val, "test": test}
         data = {k: self._checked(v, f"{k}_data") for k, v in given.items() if v is not None}
         if val is None:
-            order = np.random.default_rng(seed).permutation(len(train))
-            held_out = max(1, len(train) // 10)
-            data["val"] = data["train"][order[:held_out]]
-            data["train"] = data["train"][order[held_out:]]
-        for name, rows in data.items():
-            if len(rows) < (2 if name == "train" else 1):
-                raise DataError(f"{name}_data has {len(rows)} rows, too few to fit")
+            data["train"], data["val"] = hold_out(data["train"], seed)
+        if len(data["train"]) < 2 or not len(data["val"]):
+            counts = {name: len(rows) for name, rows in data.items()}
+            raise DataError(f"too few rows to fit: {counts}")
         return data
 
     def _reset(self, seed: int) -> None:
         """Draw fresh weights under a seed of their own and forget what was learnt."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            for module in reversed(list(self.modules())):  # children first, parents last
-                reset = getattr(module, "reset_parameters", None)
-                if module is not self and reset is not None:
-                    reset()
-            self.reset_parameters()
+        reinitialise(self, seed)
         self.calibrations.clear()
         self.hand_threshold = None
 
     def reset_parameters(self) -> None:
         """Set what the layers' own resets do not; called last, under the seed."""
-
-    # Scoring --------------------------------------------------------------------------------
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Default score of x in nats of data units; see `score_kind` for what it is.
@@ -255,19 +252,13 @@ class DensityModel(nn.Module, CalibratedScorer):
         with torch.no_grad():
             return self.standardizer.inverse(self._sample(num_samples, generator))
 
-    # Saving ---------------------------------------------------------------------------------
-
     def params(self) -> dict[str, Any]:
         """Return the constructor arguments, without the device."""
         names = inspect.signature(type(self).__init__).parameters
         return {n: getattr(self, n) for n in names if n not in ("self", "device")}
 
     def save(self, folder: str | Path) -> None:
-        """Save weights, parameters and calibrations; `gormpo_density.load_model` reads them.
-
-        Raises:
-            NotFittedError: There is nothing to save yet.
-        """
+        """Save weights, parameters and calibrations; `gormpo_density.load_model` reads them."""
         self._require_fitted()
         persistence.save_model_folder(self, folder)
 
@@ -282,9 +273,7 @@ class DensityModel(nn.Module, CalibratedScorer):
     def save_model(self, prefix: str | Path, train_data: Data | None = None) -> None:
         """Write GORMPO's pair `{prefix}_model.pth` and `{prefix}_meta_data.pkl`.
 
-        Args:
-            prefix: Path without the endings.
-            train_data: Rows whose score mean and std are stored; None stores none.
+        Mean and std of the scores of train_data, when given, are stored with it.
         """
         self._require_fitted()
         persistence.save_pair(self, Path(prefix), train_data)
@@ -293,21 +282,12 @@ class DensityModel(nn.Module, CalibratedScorer):
     def load_model(
         cls, prefix: str | Path, hidden_dims: Sequence[int] | None = None
     ) -> dict[str, Any]:
-        """Load a pair written by `save_model`.
+        """Load a pair written by `save_model`, as {"model", "thr", "mean", "std"}.
 
-        Args:
-            prefix: Path without the endings.
-            hidden_dims: Checked against the stored ones when given.
-
-        Returns:
-            {"model", "thr", "mean", "std"}, as GORMPO's loaders do.
-
-        Raises:
-            ModelFileError: A file is missing, corrupt, hostile, or of another model.
+        Stored hidden_dims that differ from given ones are a ModelFileError, as is a file that is
+        missing, corrupt, hostile, or of another model.
         """
         return persistence.load_pair(cls, Path(prefix), hidden_dims)
-
-    # Helpers --------------------------------------------------------------------------------
 
     @property
     def device(self) -> torch.device:

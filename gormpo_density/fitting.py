@@ -252,6 +252,24 @@ class Trainer:
 _PROGRESS = ("epoch", "step", "bad_steps", "stale_epochs", "best_loss", "history")
 
 
+def hold_out(rows: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Return rows without a random tenth, and that tenth."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(rows), generator=generator).to(rows.device)
+    n_held_out = max(1, len(rows) // 10)
+    return rows[order[n_held_out:]], rows[order[:n_held_out]]
+
+
+def reinitialise(model: nn.Module, seed: int) -> None:
+    """Call every module's `reset_parameters`, the model's own last, under a seed of their own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in reversed(list(model.modules())):  # children before their parents
+            reset = getattr(module, "reset_parameters", None)
+            if reset is not None:
+                reset()
+
+
 @torch.no_grad()
 def evaluate(model: nn.Module, z: Tensor) -> dict[str, float]:
     """Return the mean of each loss part over standardised rows z, without noise."""

@@ -100,7 +100,7 @@ def _import(path: str) -> "type[DensityModel]":
     module, _, attribute = path.partition(":")
     try:
         cls = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"model {path!r} cannot be imported: {error}") from error
     if not (isinstance(cls, type) and issubclass(cls, DensityModel)):
         raise ConfigError(f"model {path!r} is not a subclass of gormpo_density.DensityModel")

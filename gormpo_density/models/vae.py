@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge
-from torch import Tensor, nn
+from torch import Tensor
 
 from gormpo_density.arrays import Data
 from gormpo_density.base import LatentModel
@@ -17,18 +17,20 @@ from gormpo_density.models.nets import MLP
 #: Noise draws of a score, stored with the model and the same for every row: four antithetic pairs.
 DRAWS = 8
 LOG_2PI = math.log(2 * math.pi)
+#: Log-variances, of standardised data and of latents, stay in this range.
+LOGVAR_RANGE = (-12.0, 12.0)
 
 
 class VAE(LatentModel):
-    """Gaussian VAE with a learned decoder variance per feature, on standardised data.
+    """Gaussian VAE whose decoder gives each feature a mean and a variance, standardised data.
 
-    p(x|z) = N(x; dec(z), diag(exp(decoder_logvar))), p(z) = N(0, I),
-    q(z|x) = N(z; mu(x), diag(exp(logvar(x)))). Scores:
+    p(x|z) = N(x; m(z), diag(v(z))), p(z) = N(0, I), q(z|x) = N(z; mu(x), diag(exp(logvar(x)))).
+    Scores:
 
     - elbo: E_q log p(x|z) - KL(q(z|x) || p(z)), a bound; the mean over 8 stored antithetic draws,
       so it is deterministic and a bound in expectation over the draws.
     - iwae: log mean_k p(x, z_k) / q(z_k|x) over the same draws, a tighter bound.
-    - reconstruction: -||x - dec(mu(x))||^2 in standardised units.
+    - reconstruction: -||x - m(mu(x))||^2 in standardised units.
     - latent_euclidean: -||mu(x)||.
     - latent_mahalanobis: minus the Mahalanobis distance of mu(x) to the training rows' mu.
 
@@ -72,8 +74,7 @@ class VAE(LatentModel):
         self.kl_warmup = kl_warmup
         dim = math.prod(self.event_shape)
         self.encoder_net = MLP(dim, hidden_dims, 2 * latent_dim)
-        self.decoder_net = MLP(latent_dim, self.hidden_dims[::-1], dim)
-        self.decoder_logvar = nn.Parameter(torch.zeros(dim))
+        self.decoder_net = MLP(latent_dim, self.hidden_dims[::-1], 2 * dim)
         self.register_buffer("noise_draws", torch.zeros(DRAWS, 1, latent_dim))
         self.register_buffer("latent_mean", torch.zeros(latent_dim))
         self.register_buffer("latent_whitener", torch.eye(latent_dim))
@@ -81,8 +82,7 @@ class VAE(LatentModel):
         self.to(device)
 
     def reset_parameters(self) -> None:
-        """Forget the decoder's variance and redraw the noise of the scores."""
-        nn.init.zeros_(self.decoder_logvar)
+        """Redraw the noise of the scores."""
         half = torch.randn(DRAWS // 2, 1, self.latent_dim)
         self.noise_draws.copy_(torch.cat([half, -half]))
 
@@ -138,29 +138,33 @@ class VAE(LatentModel):
             case "iwae":
                 return self._iwae(z, mu, logvar)
             case "reconstruction":
-                return -(z.flatten(1) - self.decoder_net(mu)).square().sum(1)
+                return -torch.sum((z.flatten(1) - self._decoder(mu)[0]).square(), dim=1)
             case "latent_euclidean":
-                return -mu.norm(dim=1)
+                return _minus_norm(mu)
             case _:
-                return -((mu - self.latent_mean) @ self.latent_whitener).norm(dim=1)
+                return _minus_norm((mu - self.latent_mean) @ self.latent_whitener)
 
     def _iwae(self, z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
         noise = self.noise_draws
         latent = mu + noise * (0.5 * logvar).exp()
-        log_prior = -0.5 * (latent.square() + LOG_2PI).sum(2)
-        log_posterior = -0.5 * (noise.square() + logvar + LOG_2PI).sum(2)
+        log_prior = _log_normal(latent, torch.zeros_like(mu), torch.zeros_like(mu))
+        log_posterior = _log_normal(latent, mu, logvar)
         log_weight = self._log_likelihood(z, latent) + log_prior - log_posterior
         return log_weight.logsumexp(0) - math.log(DRAWS)
 
     def _posterior(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        mu, logvar = self.encoder_net(z.flatten(1)).chunk(2, dim=1)
-        return mu, logvar.clamp(-12.0, 12.0)
+        """Return mu and logvar of q(latent | z), each (B, latent_dim)."""
+        mu, logvar = self.encoder_net(z.flatten(1)).chunk(2, dim=-1)
+        return mu, logvar.clamp(*LOGVAR_RANGE)
+
+    def _decoder(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and logvar of p(z | latent), each (..., D)."""
+        mean, logvar = self.decoder_net(latent).chunk(2, dim=-1)
+        return mean, logvar.clamp(*LOGVAR_RANGE)
 
     def _log_likelihood(self, z: Tensor, latent: Tensor) -> Tensor:
-        """Log p(z | latent) of latent (K, B, latent_dim), shape (K, B)."""
-        error = z.flatten(1) - self.decoder_net(latent)
-        logvar = self.decoder_logvar.clamp(min=-12.0)
-        return -0.5 * (error.square() * (-logvar).exp() + logvar + LOG_2PI).sum(2)
+        """Return log p(z | latent) of latent (K, B, latent_dim), shape (K, B)."""
+        return _log_normal(z.flatten(1), *self._decoder(latent))
 
     def encoder(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (mu, logvar) of q(z|x), each (B, latent_dim), for x in data units."""
@@ -172,10 +176,7 @@ class VAE(LatentModel):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the mean of p(x|z), shape (B, *event_shape), data units."""
-        return self.standardizer.inverse(self._decoded(z))
-
-    def _decoded(self, latent: Tensor) -> Tensor:
-        return self.decoder_net(latent).reshape(-1, *self.event_shape)
+        return self.standardizer.inverse(self._decoder(z)[0].reshape(-1, *self.event_shape))
 
     def forward(
         self, x: Tensor, generator: torch.Generator | None = None
@@ -196,22 +197,29 @@ class VAE(LatentModel):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return (total, recon, kl), batch means in nats: total = recon + beta kl.
 
-        recon is the Gaussian negative log-likelihood of x around recon_x, data units; GORMPO's
-        is the plain squared error.
+        recon is the Gaussian negative log-likelihood of x around recon_x, with the decoder's
+        variance at mu, data units; GORMPO's is the plain squared error.
         """
-        logvar_x = self.decoder_logvar.clamp(min=-12.0)
-        error = (self.standardizer(x) - self.standardizer(recon_x)).flatten(1)
-        nll = 0.5 * (error.square() * (-logvar_x).exp() + logvar_x + LOG_2PI).sum(1)
-        recon = nll.mean() - self.standardizer.log_abs_det
+        z, recon_z = (self.standardizer(data).flatten(1) for data in (x, recon_x))
+        likelihood = _log_normal(z, recon_z, self._decoder(mu)[1]).mean()
+        recon = -likelihood - self.standardizer.log_abs_det
         kl = _kl_to_standard_normal(mu, logvar).mean()
         return recon + beta * kl, recon, kl
 
     def _sample(self, num_samples: int, generator: torch.Generator) -> Tensor:
         latent = self.latent_mean.new_empty(num_samples, self.latent_dim)
-        mean = self.decoder_net(latent.normal_(generator=generator))
+        mean, logvar = self._decoder(latent.normal_(generator=generator))
         noise = torch.empty_like(mean).normal_(generator=generator)
-        x = mean + noise * (0.5 * self.decoder_logvar).exp()
-        return x.reshape(-1, *self.event_shape)
+        return (mean + noise * (0.5 * logvar).exp()).reshape(-1, *self.event_shape)
+
+
+def _log_normal(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
+    """Log-density of diagonal normals, summed over the last axis."""
+    return -0.5 * ((x - mean).square() * (-logvar).exp() + logvar + LOG_2PI).sum(-1)
+
+
+def _minus_norm(x: Tensor) -> Tensor:
+    return x.square().sum(1).sqrt().neg()
 
 
 def _kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
