@@ -3,10 +3,12 @@
 import logging
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from gormpo_density.arrays import check_finite, check_shape
 from gormpo_density.errors import DataError, NotCalibratedError
 
 logger = logging.getLogger(__name__)
@@ -46,8 +48,11 @@ class Calibration:
         score is taken, with a warning that says the rate it does guarantee.
 
         Raises:
-            DataError: There are no scores, or alpha is not in (0, 1).
+            ShapeError: scores is not (n,).
+            DataError: There are no scores, one is NaN or infinite, or alpha is not in (0, 1).
         """
+        check_shape(scores, (), "scores")
+        check_finite(scores, "scores")
         n = len(scores)
         if n == 0:
             raise DataError("calibration needs at least one row, got 0")
@@ -68,7 +73,7 @@ class Calibration:
         """Return a copy whose threshold was chosen by hand."""
         return replace(self, threshold=threshold)
 
-    @property
+    @cached_property
     def median(self) -> float:
         """Score of a typical normal row, log_prob units."""
         return self.scores.median().item()
@@ -76,10 +81,12 @@ class Calibration:
     def p_value(self, score: Tensor) -> Tensor:
         """Return the conformal p-value (1 + #{calibration <= score}) / (n + 1), same shape.
 
-        It is at most a with probability at most a for a normal row, for every a.
+        It is at most a with probability at most a for a normal row, for every a. NaN counts as
+        the lowest score.
         """
         ordered = self.scores.to(score.device, score.dtype)
-        below = torch.searchsorted(ordered, score.contiguous(), right=True)
+        ranked = score.nan_to_num(nan=-math.inf).contiguous()
+        below = torch.searchsorted(ordered, ranked, right=True)
         return (1 + below).to(score.dtype) / (len(ordered) + 1)
 
     def surprise(self, score: Tensor) -> Tensor:
@@ -93,7 +100,7 @@ class Calibration:
         """
         return (self.threshold - score) / self.scale
 
-    @property
+    @cached_property
     def scale(self) -> float:
         """Median minus threshold: the score difference that one unit of surprise stands for."""
         scale = self.median - self.threshold
