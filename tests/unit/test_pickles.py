@@ -63,11 +63,11 @@ def test_reads_object_arrays_of_arrays():
     np.testing.assert_array_equal(loaded[1]["reward"], np.ones(3))
 
 
-def test_reads_what_numpy_1_wrote():
+@pytest.mark.parametrize("core", [b"numpy.core.", b"numpy._core."])
+def test_reads_what_numpy_1_and_2_wrote(core):
     content = pickle.dumps({"x": np.arange(3.0), "y": np.float64(2)}, 2)
-    old = content.replace(b"numpy._core.", b"numpy.core.")
-    assert old != content
-    loaded = load_pickle(old)
+    content = content.replace(b"numpy._core.", b"numpy.core.").replace(b"numpy.core.", core)
+    loaded = load_pickle(content)
     np.testing.assert_array_equal(loaded["x"], np.arange(3.0))
     assert loaded["y"] == 2
 
