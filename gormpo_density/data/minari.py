@@ -13,6 +13,7 @@ import shutil
 from contextlib import suppress
 from importlib.metadata import version
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -25,6 +26,7 @@ from gormpo_density.data.behaviour import (
     collect,
     load_policy,
     measured_returns,
+    mujoco_warnings_logged,
 )
 from gormpo_density.data.transitions import DatasetInfo, Transitions
 from gormpo_density.errors import ConfigError, DataError
@@ -103,9 +105,17 @@ def load_minari(dataset_id: str, *, progress: bool = True) -> Transitions:
 
 def is_local(dataset_id: str) -> bool:
     """Whether the local Minari folder holds something under this id."""
+    return _folder(dataset_id).exists()
+
+
+def _folder(dataset_id: str | None = None) -> Path:
+    """Return where Minari keeps a dataset, or all of them."""
     from minari.storage import get_dataset_path
 
-    return bool(get_dataset_path(dataset_id).exists())
+    try:
+        return Path(get_dataset_path(dataset_id))
+    except OSError as error:
+        raise DataError(f"the Minari folder cannot be made: {error}") from error
 
 
 def _nearest(dataset_id: str) -> str:
@@ -115,13 +125,12 @@ def _nearest(dataset_id: str) -> str:
 def _load_embedded(dataset_id: str, progress: bool) -> Transitions:
     """Read the dataset; where it is absent, or half stored by a killed process, make it."""
     from filelock import FileLock
-    from minari.storage import get_dataset_path
 
     with suppress(DataError):
         return _read(dataset_id)
-    folder = get_dataset_path(dataset_id)
+    folder = _folder(dataset_id)
     try:
-        with FileLock(get_dataset_path() / ".gormpo.lock"):
+        with FileLock(_folder() / ".gormpo.lock"):
             with suppress(DataError):
                 return _read(dataset_id)  # another process made it meanwhile
             if folder.exists():
@@ -140,19 +149,20 @@ def _create(dataset_id: str, progress: bool) -> None:
     level = name.removesuffix("-v0")
     episodes = _roll_out(env, level, progress)
     ref_min_score, ref_max_score = reference_scores(env)
-    minari.create_dataset_from_buffers(
-        dataset_id,
-        [_buffer(episode) for episode in episodes],
-        env=ENV_IDS[env],
-        eval_env=ENV_IDS[env],
-        ref_min_score=ref_min_score,
-        ref_max_score=ref_max_score,
-        algorithm_name="random" if level == "random" else "PPO",
-        author="gormpo_density contributors",
-        author_email="",
-        code_permalink="scripts/train_behaviour.py",
-        description=_describe(env, level),
-    )
+    with mujoco_warnings_logged():
+        minari.create_dataset_from_buffers(
+            dataset_id,
+            [_buffer(episode) for episode in episodes],
+            env=ENV_IDS[env],
+            eval_env=ENV_IDS[env],
+            ref_min_score=ref_min_score,
+            ref_max_score=ref_max_score,
+            algorithm_name="random" if level == "random" else "PPO",
+            author="gormpo_density contributors",
+            author_email="",
+            code_permalink="scripts/train_behaviour.py",
+            description=_describe(env, level),
+        )
 
 
 def _roll_out(env: str, level: str, progress: bool) -> list[Episode]:

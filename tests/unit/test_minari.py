@@ -145,6 +145,13 @@ def test_disk_full_is_a_data_error(monkeypatch):
         load()
 
 
+def test_minari_folder_that_cannot_be_made_is_a_data_error(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "file" / "folder"))
+    with pytest.raises(DataError, match="folder cannot be made"):
+        load()
+
+
 def store(dataset_id, observation_space, action_space, env=None):
     """Store one episode of three steps, as another package might."""
     minari.create_dataset_from_buffers(
