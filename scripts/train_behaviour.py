@@ -25,6 +25,7 @@ from gormpo_density.data.behaviour import (
     Episode,
     Policy,
     load_policy,
+    mujoco_warnings_logged,
     policy_from_arrays,
     rollout,
 )
@@ -35,7 +36,7 @@ TOTAL_STEPS = {
     "hopper": 600_000,
     "walker2d": 600_000,
     "inverted_pendulum": 60_000,
-    "halfcheetah": 1_500_000,
+    "halfcheetah": 600_000,
 }
 STEPS_PER_UPDATE = 4 * 512
 N_SNAPSHOTS = 30
@@ -157,7 +158,7 @@ def _measure(env: str, level: str) -> dict[str, float]:
 
 def _episodes(env: str, policy: Policy, n_episodes: int, seed: int) -> list[Episode]:
     rng = np.random.default_rng(seed)
-    with gym.make(ENV_IDS[env]) as made:
+    with mujoco_warnings_logged(), gym.make(ENV_IDS[env]) as made:
         episodes = [rollout(made, policy, rng, max_steps=1000) for _ in range(n_episodes)]
     return episodes
 

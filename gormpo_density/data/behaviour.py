@@ -5,7 +5,9 @@ returns. They make the embedded datasets of `gormpo_density.data.minari`.
 """
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -17,6 +19,8 @@ from scipy.special import ndtr, ndtri
 from tqdm import tqdm
 
 from gormpo_density.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 Array = NDArray[np.floating[Any]]
 Policy = Callable[[Array, np.random.Generator], Array]
@@ -133,7 +137,7 @@ def load_policy(env: str, level: str) -> BehaviourPolicy | UniformPolicy:
         ConfigError: No such environment or level.
     """
     if level == "random" and env in ENV_IDS:
-        with gym.make(ENV_IDS[env]) as made:
+        with mujoco_warnings_logged(), gym.make(ENV_IDS[env]) as made:
             assert isinstance(made.action_space, gym.spaces.Box)
             return UniformPolicy(made.action_space.low, made.action_space.high)
     file = resources.files(__package__) / "weights" / f"{env}-{level}.npz"
@@ -143,7 +147,7 @@ def load_policy(env: str, level: str) -> BehaviourPolicy | UniformPolicy:
         return policy_from_arrays(arrays)
 
 
-def policy_from_arrays(arrays: Any) -> BehaviourPolicy:
+def policy_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> BehaviourPolicy:
     """Build a policy from a mapping of its array names (w0, b0, w1, ...) to arrays."""
     layers = range(sum(name.startswith("w") for name in arrays))
     vectors = ("obs_mean", "obs_std", "std", "low", "high")
@@ -175,6 +179,7 @@ def collect(
     """
     episodes = []
     with (
+        mujoco_warnings_logged(),
         gym.make(env_id) as env,
         tqdm(total=n_steps, desc=env_id, unit="step", disable=not progress) as bar,
     ):
@@ -184,6 +189,22 @@ def collect(
             left -= len(episodes[-1])
             bar.update(len(episodes[-1]))
     return episodes
+
+
+@contextmanager
+def mujoco_warnings_logged() -> Iterator[None]:
+    """Send MuJoCo's warnings to the log (DEBUG).
+
+    MuJoCo prints them and writes a file MUJOCO_LOG.TXT into the working folder; its version 4 does
+    so whenever a HalfCheetah is made, whose model file uses a deprecated attribute.
+    """
+    import mujoco
+
+    mujoco.set_mju_user_warning(lambda text: logger.debug("MuJoCo: %s", text))
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(None)
 
 
 def rollout(
