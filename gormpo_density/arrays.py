@@ -14,7 +14,9 @@ DataT = TypeVar("DataT", NDArray[Any], Tensor)
 
 
 def check_shape(x: Data, event_shape: tuple[int, ...], name: str) -> None:
-    """Raise ShapeError unless x is (B, *event_shape)."""
+    """Raise ShapeError unless x is (B, *event_shape), DataError unless it is array or tensor."""
+    if not isinstance(x, np.ndarray | Tensor):
+        raise DataError(f"{name} must be a numpy array or a tensor, got {type(x).__name__}")
     if tuple(x.shape[1:]) != event_shape or x.ndim != len(event_shape) + 1:
         expected = ", ".join(["B", *map(str, event_shape)])
         raise ShapeError(f"{name} must have shape ({expected}), got {tuple(x.shape)}")
@@ -22,20 +24,28 @@ def check_shape(x: Data, event_shape: tuple[int, ...], name: str) -> None:
 
 def check_finite(x: Data, name: str) -> None:
     """Raise DataError naming the first NaN or infinite entry: its column and its row."""
-    bad = ~torch.isfinite(torch.as_tensor(x))
+    bad = ~torch.isfinite(_tensor(x))
     if not bad.any():
         return
-    row, *column = bad.nonzero()[0].tolist()
+    index = tuple(bad.nonzero()[0].tolist())
+    row, *column = index
     place = f" column {', '.join(map(str, column))}" if column else ""
-    value = float(x[(row, *column)])
+    value = float(x[index])
     raise DataError(f"{name}{place} row {row} is {value} ({int(bad.sum())} such values)")
 
 
 def to_tensor(x: Data, like: Tensor) -> Tensor:
     """Return x as a tensor of the dtype and on the device of `like`."""
-    if not isinstance(x, Tensor):
-        x = torch.from_numpy(np.ascontiguousarray(x))
-    return x.to(like.device, like.dtype)
+    return _tensor(x).to(like.device, like.dtype)
+
+
+def _tensor(x: Data) -> Tensor:
+    """Return x as a tensor, whatever its memory layout; a view where torch can have one."""
+    if isinstance(x, Tensor):
+        return x
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"an array of {x.dtype} does not hold real numbers")
+    return torch.from_numpy(np.require(x, x.dtype.newbyteorder("="), ["C", "W"]))
 
 
 def to_kind(result: Tensor, x: DataT) -> DataT:
