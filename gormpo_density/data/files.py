@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gormpo_density.arrays import check_finite
 from gormpo_density.data.columns import COLUMN_NAMES, from_columns, from_trajectories
-from gormpo_density.data.transitions import DatasetInfo, Transitions, check_finite
+from gormpo_density.data.transitions import DatasetInfo, Transitions
 from gormpo_density.errors import DataError, GormpoDensityError, ShapeError
 from gormpo_density.pickles import load_pickle
 

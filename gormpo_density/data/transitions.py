@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from gormpo_density.arrays import check_finite
 from gormpo_density.errors import ConfigError, DataError
 
 RowKind = Literal["state_action", "next_state_action", "state", "transition"]
@@ -116,7 +117,7 @@ class Transitions:
     def episode_returns(self) -> NDArray[np.float64]:
         """Return the undiscounted return of each episode, in order of episode number."""
         _, inverse = np.unique(self.episode, return_inverse=True)
-        return np.bincount(inverse, weights=self.reward.astype(np.float64))
+        return np.bincount(inverse, weights=self.reward).astype(np.float64)
 
 
 _RANKS = {
@@ -128,13 +129,3 @@ _RANKS = {
     "truncated": 1,
     "episode": 1,
 }
-
-
-def check_finite(array: NDArray[Any], name: str) -> None:
-    """Raise DataError naming the first NaN or infinite entry of (N,) or (N, ...) data."""
-    bad = ~np.isfinite(array)
-    if bad.any():
-        row, *column = (int(i) for i in np.argwhere(bad)[0])
-        place = f" column {', '.join(map(str, column))}" if column else ""
-        value = array[(row, *column)]
-        raise DataError(f"{name}{place} row {row} is {value} ({int(bad.sum())} such values)")
