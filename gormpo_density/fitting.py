@@ -175,7 +175,7 @@ class Trainer:
         losses["loss"].backward()
         norm = nn.utils.clip_grad_norm_(self.params, self.options.grad_clip)
         self.step += 1
-        if norm.isfinite():
+        if (norm + losses["loss"].detach()).isfinite():
             self.bad_steps = 0
             self.optimizer.step()
             self._average()
