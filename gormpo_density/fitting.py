@@ -220,7 +220,7 @@ class Trainer:
             **{f"averaged.{k}": v for k, v in self.averaged.state_dict().items()},
             **{f"best.{k}": v for k, v in self.best.items()},
         }
-        for i, state in enumerate(self.optimizer.state_dict()["state"].values()):
+        for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
         progress = {name: getattr(self, name) for name in _PROGRESS}
         save_tensors(path, tensors, {"progress": progress, "fit": self._fingerprint()})
