@@ -227,7 +227,7 @@ class Trainer:
 
     def _restore(self, path: Path) -> None:
         tensors, metadata = load_tensors(path, device=self.splits["train"].device)
-        if metadata["fit"] != json.loads(json.dumps(self._fingerprint())):
+        if metadata.get("fit") != json.loads(json.dumps(self._fingerprint())):
             raise FitError(f"{path}: checkpoint of another configuration or other data")
         part = {
             name: {k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(name + ".")}
@@ -245,8 +245,12 @@ class Trainer:
             setattr(self, name, metadata["progress"][name])
 
     def _fingerprint(self) -> dict[str, object]:
-        shapes = {name: list(data.shape) for name, data in self.splits.items()}
-        return {"options": asdict(self.options), "data": shapes}
+        return {
+            "options": asdict(self.options),
+            "data": {name: list(rows.shape) for name, rows in self.splits.items()},
+            "model": str(self.model),
+            "weights": {name: list(w.shape) for name, w in self.model.state_dict().items()},
+        }
 
 
 _PROGRESS = ("epoch", "step", "bad_steps", "stale_epochs", "best_loss", "history")
