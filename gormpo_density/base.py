@@ -57,9 +57,11 @@ class DensityModel(nn.Module, CalibratedScorer):
 
     def __init__(self, input_dim: int | Sequence[int]) -> None:
         super().__init__()
-        shape = (input_dim,) if isinstance(input_dim, int) else tuple(input_dim)
-        if len(shape) not in (1, 2) or any(n < 1 for n in shape):
-            raise ConfigError(f"input_dim must be D or (T, D), all positive; got {input_dim!r}")
+        shape = tuple(input_dim) if isinstance(input_dim, Sequence) else (input_dim,)
+        if len(shape) not in (1, 2) or not all(isinstance(n, int) and n > 0 for n in shape):
+            raise ConfigError(
+                f"input_dim must be D or (T, D), positive integers; got {input_dim!r}"
+            )
         self.input_dim = input_dim
         self.event_shape: tuple[int, ...] = shape
         self.standardizer = Standardizer(shape)
