@@ -175,6 +175,7 @@ class DensityModel(nn.Module, CalibratedScorer):
         reinitialise(self, seed)
         self.calibrations.clear()
         self.hand_threshold = None
+        self.is_fitted = False
 
     def reset_parameters(self) -> None:
         """Set what the layers' own resets do not; called last, under the seed."""
