@@ -165,7 +165,7 @@ class DensityModel(nn.Module, CalibratedScorer):
         data = {k: self._checked(v, f"{k}_data") for k, v in given.items() if v is not None}
         if val is None:
             data["train"], data["val"] = hold_out(data["train"], seed)
-        if len(data["train"]) < 2 or not len(data["val"]):
+        if len(data["train"]) < 2 or not all(len(rows) for rows in data.values()):
             counts = {name: len(rows) for name, rows in data.items()}
             raise DataError(f"too few rows to fit: {counts}")
         return data
@@ -299,8 +299,9 @@ class DensityModel(nn.Module, CalibratedScorer):
 
     def _checked(self, data: Data, name: str) -> Tensor:
         check_shape(data, self.event_shape, name)
-        check_finite(data, name)
-        return to_tensor(data, self.standardizer.mean)
+        rows = to_tensor(data, self.standardizer.mean)
+        check_finite(rows, name)  # after conversion: 1e300 is infinite as float32
+        return rows
 
     def _require_fitted(self) -> None:
         if not self.is_fitted:
