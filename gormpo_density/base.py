@@ -260,6 +260,10 @@ class DensityModel(nn.Module, CalibratedScorer):
         names = inspect.signature(type(self).__init__).parameters
         return {n: getattr(self, n) for n in names if n not in ("self", "device")}
 
+    def extra_repr(self) -> str:
+        """Show the constructor arguments; by them a checkpoint of another model is told."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.params().items())
+
     def save(self, folder: str | Path) -> None:
         """Save weights, parameters and calibrations; `gormpo_density.load_model` reads them."""
         self._require_fitted()
