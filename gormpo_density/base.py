@@ -10,20 +10,12 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from gormpo_density import persistence
+from gormpo_density import fitting, persistence
 from gormpo_density.arrays import Data, DataT, check_finite, check_shape, to_kind, to_tensor
 from gormpo_density.calibration import Calibration
 from gormpo_density.decisions import CalibratedScorer
 from gormpo_density.errors import ConfigError, DataError, GormpoDensityError, NotFittedError
-from gormpo_density.fitting import (
-    FitOptions,
-    History,
-    Hooks,
-    Losses,
-    Trainer,
-    hold_out,
-    reinitialise,
-)
+from gormpo_density.fitting import FitOptions, History, Hooks, Losses
 from gormpo_density.standardize import Standardizer
 
 PositiveInt = Annotated[int, Ge(1)]
@@ -59,9 +51,7 @@ class DensityModel(nn.Module, CalibratedScorer):
         super().__init__()
         shape = tuple(input_dim) if isinstance(input_dim, Sequence) else (input_dim,)
         if len(shape) not in (1, 2) or not all(isinstance(n, int) and n > 0 for n in shape):
-            raise ConfigError(
-                f"input_dim must be D or (T, D), positive integers; got {input_dim!r}"
-            )
+            raise ConfigError(f"input_dim must be D or (T, D), integers > 0; got {input_dim!r}")
         self.input_dim = input_dim
         self.event_shape: tuple[int, ...] = shape
         self.standardizer = Standardizer(shape)
@@ -94,7 +84,7 @@ class DensityModel(nn.Module, CalibratedScorer):
 
     def _fit(self, splits: dict[str, Tensor], options: FitOptions, hooks: Hooks) -> History:
         """Fit to standardised "train", "val" and perhaps "test" data; closed forms override it."""
-        return Trainer(self, splits, options).run(hooks)
+        return fitting.Trainer(self, splits, options).run(hooks)
 
     def _sample(self, num_samples: int, generator: torch.Generator) -> Tensor:
         """Draw standardised samples (num_samples, *event_shape)."""
@@ -164,7 +154,7 @@ class DensityModel(nn.Module, CalibratedScorer):
         given = {"train": train, "val": val, "test": test}
         data = {k: self._checked(v, f"{k}_data") for k, v in given.items() if v is not None}
         if val is None:
-            data["train"], data["val"] = hold_out(data["train"], seed)
+            data["train"], data["val"] = fitting.hold_out(data["train"], seed)
         if len(data["train"]) < 2 or not all(len(rows) for rows in data.values()):
             counts = {name: len(rows) for name, rows in data.items()}
             raise DataError(f"too few rows to fit: {counts}")
@@ -172,7 +162,7 @@ class DensityModel(nn.Module, CalibratedScorer):
 
     def _reset(self, seed: int) -> None:
         """Draw fresh weights under a seed of their own and forget what was learnt."""
-        reinitialise(self, seed)
+        fitting.reinitialise(self, seed)
         self.calibrations.clear()
         self.hand_threshold = None
         self.is_fitted = False
