@@ -63,6 +63,8 @@ class DataConfig(Section):
         data_path: A file of one's own, in place of a dataset.
         data_dir: Folder that holds the data files, or a folder named after the dataset.
         rows: What a row is made of; see `Transitions.rows`.
+        sparse: Leave out half of the trajectories through a region, see `data.sparse`; what is
+            left out is the out-of-distribution set called "sparse".
         val_ratio: Share of episodes that stops the training.
         cal_ratio: Share of episodes that sets thresholds.
         test_ratio: Share of episodes that is only measured. The rest trains.
@@ -75,6 +77,7 @@ class DataConfig(Section):
     data_path: UserPath | None = None
     data_dir: UserPath | None = None
     rows: RowKind = "state_action"
+    sparse: bool = False
     val_ratio: Ratio = 0.1
     cal_ratio: Ratio = 0.1
     test_ratio: Ratio = 0.1

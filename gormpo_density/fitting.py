@@ -96,12 +96,12 @@ class Trainer:
         self.model = model
         self.splits = splits
         self.options = options
-        self.params = [p for p in model.parameters() if p.requires_grad]
+        self.params: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.params, lr=options.lr, weight_decay=options.weight_decay, fused=True
         )
         self.averaged = copy.deepcopy(model).eval()
-        self.averages = [p for p in self.averaged.parameters() if p.requires_grad]
+        self.averages: list[Tensor] = [p for p in self.averaged.parameters() if p.requires_grad]
         self.best = {k: v.clone() for k, v in model.state_dict().items()}
         self.best_loss = math.inf
         self.stale_epochs = 0

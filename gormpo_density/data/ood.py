@@ -56,6 +56,7 @@ def parse_level(name: str) -> OODLevel:
     actclip0.5                the same of the action, clipped to its bounds;
     shift0.5                  shift of all features, for rows that have no actions;
     perm, unif                actions of other rows; uniform actions;
+    sparse                    rows that `sparsify` left out of the data;
     dataset:X                 rows of X, a dataset id or a file (`dataset:` may be left out of
                               names with a slash, a file suffix or a version: `hopper-random-v2`).
 
@@ -66,7 +67,7 @@ def parse_level(name: str) -> OODLevel:
         return OODLevel(name, name)
     if match := re.fullmatch(r"(obs|act|both|actclip|shift)(\d+\.?\d*|\.\d+)", name):
         return OODLevel(name, match[1], delta=float(match[2]))
-    if _DATASET.fullmatch(name):
+    if name == "sparse" or _DATASET.fullmatch(name):
         return OODLevel(name, "dataset", source=name.removeprefix("dataset:"))
     hint = suggestion(name, [*STATE_ACTION_LEVELS, *PLAIN_LEVELS, "dataset:ID or FILE"])
     raise ConfigError(f"ood level {name!r} is unknown{hint}")

@@ -69,10 +69,10 @@ class Coupling(nn.Module):
     starts at zero, so a new coupling is the identity.
     """
 
-    def __init__(self, dim: int, hidden_dims: Sequence[int], bfloat16: bool = False) -> None:
+    def __init__(self, dim: int, hidden_dims: Sequence[int], use_bfloat16: bool = False) -> None:
         super().__init__()
         self.split = [dim // 2, dim - dim // 2]
-        self.bfloat16 = bfloat16
+        self.use_bfloat16 = use_bfloat16
         self.net = MLP(max(1, self.split[0]), hidden_dims, 2 * self.split[1])
 
     def reset_parameters(self) -> None:
@@ -82,7 +82,7 @@ class Coupling(nn.Module):
 
     def _scale_shift(self, a: Tensor) -> tuple[Tensor, Tensor]:
         context = a if self.split[0] else a.new_ones(len(a), 1)  # one dimension: nothing to read
-        with torch.autocast(a.device.type, torch.bfloat16, self.bfloat16):
+        with torch.autocast(a.device.type, torch.bfloat16, self.use_bfloat16):
             raw, shift = self.net(context).to(a.dtype).chunk(2, dim=1)
         return LOG_SCALE_BOUND * torch.tanh(raw / LOG_SCALE_BOUND), shift
 

@@ -1,0 +1,176 @@
+"""From the `data` section to rows: found, loaded, checked, split by episode."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gormpo_density.config import DataConfig
+from gormpo_density.data.files import load_file, load_rows
+from gormpo_density.data.sources import is_here, load_dataset
+from gormpo_density.data.sparse import sparsify
+from gormpo_density.data.splits import split_episodes
+from gormpo_density.data.transitions import DatasetInfo, Transitions
+from gormpo_density.errors import ConfigError, DataError
+
+Rows = NDArray[np.float32]
+SUFFIXES = (".npz", ".hdf5", ".h5", ".pkl", ".pickle", ".csv", ".npy")
+
+
+@dataclass(frozen=True)
+class DensityData:
+    """Rows by split, each with the episode it belongs to.
+
+    Attributes:
+        rows: "train", "val", "cal" and "test", each (n, D) float32.
+        episodes: The same splits, each (n,): episode numbers.
+        info: Where the data came from.
+        obs_dim: Number of leading columns that are observations; D for plain rows.
+        action_dim: Number of columns after them that are actions; 0 for none.
+        action_bounds: Lowest and highest action, each (action_dim,).
+        left_out: Rows that `sparsify` dropped, (m, D); none unless the data is made sparse.
+    """
+
+    rows: dict[str, Rows]
+    episodes: dict[str, NDArray[np.int64]]
+    info: DatasetInfo
+    obs_dim: int
+    action_dim: int
+    action_bounds: tuple[Rows, Rows]
+    left_out: Rows
+
+    @property
+    def input_dim(self) -> int:
+        """D, the width of a row."""
+        return int(self.rows["train"].shape[1])
+
+    def n_episodes(self, split: str) -> int:
+        """Number of different episodes in a split."""
+        return len(np.unique(self.episodes[split]))
+
+
+def load_density_data(config: DataConfig, seed: int, *, progress: bool = True) -> DensityData:
+    """Load what the `data` section names and split it by episode.
+
+    Raises:
+        ConfigError: A width that the configuration states is not the data's.
+        DataError: The data is missing, malformed, or too small to split.
+    """
+    data = _load(config, progress)
+    left_out = None
+    if config.sparse:
+        data, left_out = _sparsified(data, config)
+    if isinstance(data, Transitions):
+        rows, episode, info = data.rows(config.rows), data.episode, data.info
+        obs_dim, action = data.obs.shape[1], data.action
+        if config.rows == "state":
+            action = action[:, :0]
+        widths = {"obs_dim": obs_dim, "action_dim": data.action.shape[1]}
+    else:
+        rows, episode, action = data, np.arange(len(data)), data[:, :0]
+        info = DatasetInfo(str(config.data_path or config.dataset), "file")
+        obs_dim, widths = rows.shape[1], {}
+    _check_widths(config, widths | {"input_dim": rows.shape[1]}, info.name)
+    splits = split_episodes(
+        episode,
+        val_ratio=config.val_ratio,
+        cal_ratio=config.cal_ratio,
+        test_ratio=config.test_ratio,
+        seed=seed,
+    )
+    index = {name: getattr(splits, name) for name in ("train", "val", "cal", "test")}
+    return DensityData(
+        rows={name: rows[i] for name, i in index.items()},
+        episodes={name: episode[i] for name, i in index.items()},
+        info=info,
+        obs_dim=obs_dim,
+        action_dim=action.shape[1],
+        action_bounds=_bounds(action),
+        left_out=rows[:0] if left_out is None else left_out,
+    )
+
+
+def check_density_data(config: DataConfig, seed: int) -> str | None:
+    """Check the data without making or downloading any; return what is absent, if so.
+
+    Raises:
+        ConfigError: A width that the configuration states is not the data's.
+        DataError: The data is there, but malformed or too small to split.
+    """
+    if config.data_path is not None:
+        if not config.data_path.is_file():
+            return f"{config.data_path} is not there"
+    elif config.data_dir is None and not is_here(str(config.dataset)):
+        return f"{config.dataset} is not here yet"
+    load_density_data(config, seed, progress=False)
+    return None
+
+
+def load_other_rows(
+    name: str, config: DataConfig, data: DensityData, *, progress: bool = True
+) -> Rows:
+    """Load rows of the same kind: another dataset by name or path, or "sparse", those left out."""
+    if name == "sparse":
+        if not len(data.left_out):
+            raise ConfigError("ood level 'sparse' needs data.sparse: true")
+        return data.left_out
+    is_file = Path(name).suffix in SUFFIXES
+    found = {"dataset": None if is_file else name, "data_path": Path(name) if is_file else None}
+    other = _load(config.model_copy(update=found), progress)
+    return other.rows(config.rows) if isinstance(other, Transitions) else other
+
+
+def _load(config: DataConfig, progress: bool) -> Transitions | Rows:
+    path = config.data_path
+    if path is None and config.data_dir is not None and config.dataset is not None:
+        path = _find_in(config.data_dir, config.dataset)
+    if path is None:
+        if config.dataset is None:
+            raise ConfigError("no data: give data.dataset, data.data_path or a task")
+        return load_dataset(config.dataset, progress=progress)
+    try:
+        return load_file(path)
+    except DataError:
+        if config.rows != "state_action":
+            raise
+        try:
+            return load_rows(path)  # plain rows have no actions to leave out
+        except DataError:
+            pass
+        raise
+
+
+def _find_in(folder: Path, name: str) -> Path:
+    """Return the file called `name` in a folder, or in its sub-folder of that name."""
+    places = [folder / f"{name}{end}" for end in ("", *SUFFIXES)]
+    places += [folder / name / f"{name}{end}" for end in SUFFIXES]
+    for place in places:
+        if place.is_file():
+            return place
+    raise DataError(f"{folder}: no file {name} ({', '.join(SUFFIXES)}) in it or in {name}/")
+
+
+def _sparsified(data: Transitions | Rows, config: DataConfig) -> tuple[Transitions, Rows]:
+    """Return the data without part of its trajectories, and the rows of those."""
+    if not isinstance(data, Transitions):
+        raise ConfigError("data.sparse needs transitions with rewards; the file has plain rows")
+    kept = sparsify(data)
+    dropped = ~np.isin(data.episode, kept.episode)
+    return kept, data.rows(config.rows)[dropped]
+
+
+def _bounds(action: Rows) -> tuple[Rows, Rows]:
+    """Return the usual [-1, 1] where the actions keep to it, else what they span."""
+    ones = np.ones(action.shape[1], dtype=np.float32)
+    return np.minimum(action.min(0), -ones), np.maximum(action.max(0), ones)
+
+
+def _check_widths(config: DataConfig, found: dict[str, int], name: str) -> None:
+    problems = [
+        f"data.{key} is {getattr(config, key)}, but {name} has {width}"
+        for key, width in found.items()
+        if getattr(config, key) not in (None, width)
+    ]
+    if problems:
+        raise ConfigError(problems)

@@ -1,0 +1,63 @@
+"""Measure saved runs again: `python -m gormpo_density.evaluate RUN [--ood SET ...]`."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gormpo_density.cli import main_guard, resolve_device
+from gormpo_density.comparison import Comparison, SavedRun, compare_runs
+from gormpo_density.comparison_report import comparison_tables, write_comparison
+from gormpo_density.report import format_value
+
+
+@main_guard
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a table of all sets and runs; leave the page, the plots and the numbers in the run."""
+    args = _parser().parse_args(argv)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    device = str(resolve_device(args.device))
+    runs = [SavedRun.open(path, device) for path in [args.run, *args.compare]]
+    comparison = compare_runs(runs, args.ood, progress=not args.quiet)
+    page = write_comparison(comparison, runs[0].path / "evaluation")
+    _print_tables(comparison)
+    print(f"report: {page}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m gormpo_density.evaluate",
+        description="Measure saved density runs, also against each other.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument(
+        "--compare", nargs="+", type=Path, default=[], metavar="RUN", help="further run folders"
+    )
+    parser.add_argument(
+        "--ood",
+        nargs="+",
+        metavar="SET",
+        help="obs0.5, act1, both2, actclip0.5, shift1, perm, unif, sparse, a dataset id or a file "
+        "(default: the sets of RUN's configuration)",
+    )
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    return parser
+
+
+def _print_tables(comparison: Comparison) -> None:
+    for table in comparison_tables(comparison):
+        rows = [table.columns, *([format_value(v) for v in row] for row in table.rows)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
+        for row in rows:
+            first, *rest = (
+                cell.ljust(w) if not i else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            print("  ".join([first, *rest]).rstrip())
+        print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

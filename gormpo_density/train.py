@@ -1,0 +1,53 @@
+"""Train a density model: `python -m gormpo_density.train --config hopper.yaml`."""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+from gormpo_density.cli import CommandParser, main_guard, resolve_device, settings_of_runs
+from gormpo_density.config import DensityConfig, dump_config, load_config
+from gormpo_density.density_data import check_density_data
+from gormpo_density.density_run import run_density
+from gormpo_density.gormpo_keys import ALIASES
+from gormpo_density.runs import default_run_path
+
+
+@main_guard
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train one run for each seed; print where the results are."""
+    parser = CommandParser(
+        "python -m gormpo_density.train", "Train a density model on an offline dataset.", ALIASES
+    )
+    args = parser.parse(argv)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    runs = [load_config(args.config, o, model=args.model) for o in settings_of_runs(args)]
+    for config in runs:
+        if args.dry_run:
+            _dry_run(config)
+            continue
+        path = args.run_dir or default_run_path(
+            config.task or "custom", config.model.name, config.seed
+        )
+        if args.run_dir is not None and args.seeds:
+            path = path / f"seed{config.seed}"
+        outcome = run_density(
+            config,
+            path,
+            device=resolve_device(config.device),
+            resume=args.resume,
+            overwrite=args.overwrite,
+            progress=not args.quiet,
+        )
+        print(outcome)
+
+
+def _dry_run(config: DensityConfig) -> None:
+    print(dump_config(config), end="")
+    resolve_device(config.device, dry_run=True)
+    absent = check_density_data(config.data, config.seed)
+    if absent is not None:
+        print(f"warning: {absent}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
