@@ -10,7 +10,7 @@ from torch import Tensor
 from gormpo_density.errors import DataError, ShapeError
 
 Data = NDArray[Any] | Tensor
-DataT = TypeVar("DataT", NDArray[Any], Tensor)
+DataT = TypeVar("DataT", NDArray[Any], Tensor, NDArray[Any] | Tensor)
 
 
 def check_shape(x: Data, event_shape: tuple[int, ...], name: str) -> None:

@@ -79,8 +79,8 @@ def _notes(config: DensityConfig, metrics: Mapping[str, Any]) -> list[str]:
     notes = [
         f"The threshold aims at {alpha:.1%} false alarms. It was set on {metrics['cal_rows']:,} "
         f"rows of {metrics['cal_episodes']} episodes that neither trained the model nor stopped "
-        "its training. Rows of one episode resemble each other, so the guarantee is as good as the "
-        "number of episodes, not of rows.",
+        "its training. Rows of one episode resemble each other, so the guarantee is as good as "
+        "the number of episodes, not of rows.",
     ]
     if metrics["dataset"] != metrics["dataset_requested"]:
         wanted, used = metrics["dataset_requested"], metrics["dataset"]
