@@ -46,6 +46,8 @@ def load_tensors(
     try:
         with safe_open(path, "pt", device=str(device)) as file:
             metadata = json.loads((file.metadata() or {})["gormpo_density"])
+            if not isinstance(metadata, dict):
+                raise ValueError("its metadata is not a JSON object")
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ModelFileError(f"{path}: not a readable gormpo_density file ({error})") from error
@@ -84,9 +86,10 @@ def load_model(folder: str | Path, device: str = "cpu") -> "DensityModel":
         device: Where to put the model.
 
     Raises:
-        ModelFileError: Nothing is there, or the file is corrupt, truncated, of a newer format, or
-            does not fit the model it names.
-        ConfigError: The model's name is not known here; import or register its class first.
+        ModelFileError: Nothing is there, or the file is corrupt, truncated, of a newer format,
+            does not fit the model it names, or names one not known here (import or register its
+            class first).
+        ConfigError: Its parameters are not those of the model it names.
     """
     path = _find(Path(folder))
     tensors, config = load_tensors(path)
@@ -101,7 +104,8 @@ def load_model(folder: str | Path, device: str = "cpu") -> "DensityModel":
     except GormpoDensityError:
         raise
     except (*_BROKEN, MemoryError) as error:
-        raise ModelFileError(f"{path}: content does not fit the model ({error})") from error
+        reason = " ".join(str(error).split())
+        raise ModelFileError(f"{path}: content does not fit the model ({reason})") from error
 
 
 def _build(tensors: dict[str, Tensor], config: dict[str, Any], device: str) -> "DensityModel":
@@ -168,7 +172,8 @@ def load_pair(
     except ModelFileError:
         raise
     except (*_BROKEN, pickle.UnpicklingError, GormpoDensityError) as error:
-        raise ModelFileError(f"{prefix}: not a readable pair of files ({error})") from error
+        reason = " ".join(str(error).split())
+        raise ModelFileError(f"{prefix}: not a readable pair of files ({reason})") from error
 
 
 def _check_pair(
