@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "gormpo_density.models"
 
 _BUILT_IN = {
+    "ensemble": "gormpo_density.models.ensemble:Ensemble",
+    "gmm": "gormpo_density.models.gmm:GMM",
+    "kde": "gormpo_density.models.kde:KDE",
+    "knn": "gormpo_density.models.knn:KNN",
     "realnvp": "gormpo_density.models.realnvp:RealNVP",
     "vae": "gormpo_density.models.vae:VAE",
 }

@@ -15,6 +15,7 @@ from gormpo_density.testing import check_density_model, density_model_checks
 
 #: Small and fast parameters of every model. A new model needs an entry.
 SMALL = {
+    "ensemble": {"k": 2, "model": {"name": "realnvp", "num_layers": 4, "hidden_dims": [16]}},
     "gmm": {"n_components": 2},
     "kde": {},
     "knn": {},
