@@ -34,9 +34,9 @@ def register_model(name: str) -> Callable[[M], M]:
     """
 
     def register(cls: M) -> M:
-        taken = _registered.get(name)
-        if taken is not None and _path(taken) != _path(cls):
-            raise ConfigError(f"model name {name!r} is taken by {_path(taken)}")
+        taken = _path(_registered[name]) if name in _registered else _BUILT_IN.get(name)
+        if taken not in (None, _path(cls)):
+            raise ConfigError(f"model name {name!r} is taken by {taken}")
         _registered[name] = cls
         return cls
 
@@ -80,7 +80,8 @@ def make_model(name: str, **params: Any) -> "DensityModel":
 def model_name(model: "DensityModel | type[DensityModel]") -> str:
     """Return the name a model is found under, "package.module:Class" when it has none."""
     cls = model if isinstance(model, type) else type(model)
-    known = {_path(c): n for n, c in _registered.items()} | {p: n for n, p in _BUILT_IN.items()}
+    found = {path: name for name, path in {**_installed(), **_BUILT_IN}.items()}
+    known = found | {_path(c): name for name, c in _registered.items()}
     return known.get(_path(cls), _path(cls))
 
 
