@@ -111,6 +111,12 @@ def test_samples_come_from_every_member(recorders):
     assert counts.min() > 900
 
 
+def test_samples_leave_the_members_own_units(recorders):
+    for member in recorders.members:
+        member.standardizer.mean.fill_(100.0)
+    assert recorders.sample(100, seed=0).unique().tolist() == [100, 110, 120]
+
+
 def test_members_that_cannot_sample_say_so():
     model = Ensemble("knn", input_dim=2)
     model.fit(normal(50))
@@ -135,6 +141,10 @@ def test_an_instance_brings_its_input_dim():
     ensemble = Ensemble(GMM((4, 2), n_components=3), k=2)
     assert ensemble.event_shape == (4, 2)
     assert ensemble.params()["model"] == GMM((4, 2), n_components=3).params() | {"name": "gmm"}
+
+
+def test_what_the_mapping_says_is_not_handed_down():
+    assert Ensemble({"name": "gmm", "input_dim": 3}, input_dim=2).event_shape == (3,)
 
 
 def test_a_name_takes_the_models_defaults():
