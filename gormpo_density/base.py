@@ -98,7 +98,7 @@ class DensityModel(nn.Module, CalibratedScorer):
         *,
         epochs: PositiveInt = 100,
         batch_size: PositiveInt = 256,
-        lr: Positive = 1e-3,
+        lr: Positive = 3e-3,
         weight_decay: NonNegative = 1e-2,
         noise: NonNegative = 0.05,
         grad_clip: Positive = 5.0,

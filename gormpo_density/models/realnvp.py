@@ -40,11 +40,11 @@ class Mixing(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return y (B, D) and log|det dy/dx|, a scalar."""
-        y = x[:, self.perm]
         if self.weight is None:
-            return y, x.new_zeros(())
+            return x[:, self.perm], x.new_zeros(())
         lower, upper = _triangles(self.weight)
-        return y @ (lower @ upper).T, self.weight.diagonal().sum()
+        matrix = (lower @ upper)[:, self.perm.argsort()]  # permutes few columns, not many rows
+        return x @ matrix.T, self.weight.diagonal().sum()
 
     def inverse(self, y: Tensor) -> Tensor:
         """Return x (B, D) from y (B, D)."""
