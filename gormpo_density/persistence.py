@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from gormpo_density.atomic import replacing
 from gormpo_density.calibration import Calibration
 from gormpo_density.errors import GormpoDensityError, ModelFileError
 from gormpo_density.pickles import load_pickle
-from gormpo_density.registry import available_models, make_model, model_name, suggestion
+from gormpo_density.registry import make_model, model_name, names_only
 
 if TYPE_CHECKING:
     from gormpo_density.base import DensityModel
@@ -89,7 +90,6 @@ def load_model(folder: str | Path, device: str = "cpu") -> "DensityModel":
         ModelFileError: Nothing is there, or the file is corrupt, truncated, of a newer format,
             does not fit the model it names, or names one not known here (import or register its
             class first).
-        ConfigError: Its parameters are not those of the model it names.
     """
     path = _find(Path(folder))
     tensors, config = load_tensors(path)
@@ -101,19 +101,15 @@ def load_model(folder: str | Path, device: str = "cpu") -> "DensityModel":
         )
     try:
         return _build(tensors, config, device)
-    except GormpoDensityError:
-        raise
     except (*_BROKEN, MemoryError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelFileError(f"{path}: content does not fit the model ({reason})") from error
+        reason = textwrap.shorten(str(error), 300)
+        raise ModelFileError(f"{path}: the model cannot be built ({reason})") from error
 
 
 def _build(tensors: dict[str, Tensor], config: dict[str, Any], device: str) -> "DensityModel":
     params = dict(config["model"])
-    name = params.pop("name")
-    if name not in available_models():  # a file must not decide what gets imported
-        raise ModelFileError(f"model {name!r} is unknown{suggestion(name, available_models())}")
-    model = make_model(name, **params)
+    with names_only():
+        model = make_model(params.pop("name"), **params)
     prefix = "model."
     state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
     model.restore(state)
@@ -163,7 +159,8 @@ def load_pair(
         state = torch.load(weights, map_location="cpu", weights_only=True)
         params = dict(metadata["params"])
         _check_pair(cls, metadata["name"], params, hidden_dims)
-        model = cls(**params)
+        with names_only():
+            model = cls(**params)
         model.restore(state)
         model.hand_threshold = metadata["threshold"]
         return {"model": model, "thr": metadata["threshold"]} | {
@@ -172,7 +169,7 @@ def load_pair(
     except ModelFileError:
         raise
     except (*_BROKEN, pickle.UnpicklingError, GormpoDensityError) as error:
-        reason = " ".join(str(error).split())
+        reason = textwrap.shorten(str(error), 300)
         raise ModelFileError(f"{prefix}: not a readable pair of files ({reason})") from error
 
 

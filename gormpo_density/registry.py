@@ -1,8 +1,10 @@
 """Models by name: built in, installed by another package, registered in code, or imported."""
 
+import contextlib
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +24,7 @@ _BUILT_IN = {
     "vae": "gormpo_density.models.vae:VAE",
 }
 _registered: "dict[str, type[DensityModel]]" = {}
+_paths_allowed: ContextVar[bool] = ContextVar("_paths_allowed", default=True)
 
 M = TypeVar("M", bound="type[DensityModel]")
 
@@ -57,11 +60,23 @@ def model_class(name: str) -> "type[DensityModel]":
     """
     if name in _registered:
         return _registered[name]
-    path = name if ":" in name else {**_installed(), **_BUILT_IN}.get(name)
+    path = {**_installed(), **_BUILT_IN}.get(name)
+    if ":" in name and _paths_allowed.get():
+        path = name
     if path is None:
         raise ConfigError(f"model {name!r} is unknown{suggestion(name, available_models())}")
     cls = _import(path)
     return register_model(name)(cls)
+
+
+@contextlib.contextmanager
+def names_only() -> Iterator[None]:
+    """Import nothing by path: what a file says must not decide which code runs."""
+    token = _paths_allowed.set(False)
+    try:
+        yield
+    finally:
+        _paths_allowed.reset(token)
 
 
 def make_model(name: str, **params: Any) -> "DensityModel":
