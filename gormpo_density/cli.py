@@ -7,6 +7,7 @@ import argparse
 import difflib
 import functools
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,10 +23,47 @@ _TEXT = frozenset(
 )
 
 
-class CommandParser(argparse.ArgumentParser):
-    """Parser of one command, with the flags all commands have.
+class StrictParser(argparse.ArgumentParser):
+    """Parser whose wrong flags are told in one line each.
 
-    A dash and an underscore in a flag are the same. A wrong flag is a `ConfigError`.
+    A dash and an underscore in a flag are the same; a flag is not abbreviated.
+
+    Args:
+        prog: How the command is called, for the help text.
+        description: What it does, one line.
+    """
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog, description=description, allow_abbrev=False)
+
+    def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+        """Parse a command line, by default the program's own.
+
+        Raises:
+            ConfigError: A flag is unknown, lacks its value, or contradicts another one.
+        """
+        words = sys.argv[1:] if argv is None else argv
+        args, unknown = self.parse_known_args([_dashed(w) for w in words])
+        if unknown:
+            flags = [word for word in unknown if word.startswith("-")]
+            raise ConfigError([self._unknown(word) for word in flags or unknown])
+        return args
+
+    def _unknown(self, word: str) -> str:
+        near = difflib.get_close_matches(word.partition("=")[0], self._option_string_actions, n=1)
+        hint = f", did you mean {near[0]}?" if near else "; --help lists what there is"
+        return f"argument {word} is unknown{hint}"
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a wrong use as the error that `main_guard` prints."""
+        raise ConfigError(message)
+
+
+class CommandParser(StrictParser):
+    """Parser of a command that makes runs, with the flags all such commands have.
+
+    It parses to config, overrides (what every other flag sets, as "path=value"), model, run_dir,
+    resume, overwrite, dry_run, seeds, quiet, and the command's own arguments.
 
     Args:
         prog: How the command is called, for the help text.
@@ -34,7 +72,7 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, prog: str, description: str, aliases: Mapping[str, str]) -> None:
-        super().__init__(prog, description=description, allow_abbrev=False)
+        super().__init__(prog, description)
         self.set_defaults(overrides=[])
         self._add_run_flags()
         self._add_setting("--task", "task", "NAME", "name of the run; alone, also its data")
@@ -85,32 +123,6 @@ class CommandParser(argparse.ArgumentParser):
             help=text,
         )
 
-    def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-        """Parse a command line, by default the program's own.
-
-        Returns:
-            config, overrides (what every other flag sets, as "path=value"), model, run_dir,
-            resume, overwrite, dry_run, seeds, quiet, and the command's own arguments.
-
-        Raises:
-            ConfigError: A flag is unknown, lacks its value, or contradicts another one.
-        """
-        words = sys.argv[1:] if argv is None else argv
-        args, unknown = self.parse_known_args([_dashed(w) for w in words])
-        if unknown:
-            flags = [word for word in unknown if word.startswith("-")]
-            raise ConfigError([self._unknown(word) for word in flags or unknown])
-        return args
-
-    def _unknown(self, word: str) -> str:
-        near = difflib.get_close_matches(word.partition("=")[0], self._option_string_actions, n=1)
-        hint = f", did you mean {near[0]}?" if near else "; --help lists what there is"
-        return f"argument {word} is unknown{hint}"
-
-    def error(self, message: str) -> NoReturn:
-        """Raise a wrong use as the error that `main_guard` prints."""
-        raise ConfigError(message)
-
 
 def _dashed(word: str) -> str:
     """Return a flag with dashes for underscores; its value and other words stay as they are."""
@@ -144,11 +156,13 @@ def resolve_device(name: str, *, dry_run: bool = False) -> torch.device:
         dry_run: Warn on stderr of an absent device, and return the CPU.
 
     Raises:
-        ConfigError: The CUDA device is not there.
+        ConfigError: The CUDA device is not there, or the name is none of these.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         name = "cuda" if count else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
+        raise ConfigError(f"device {name!r} is unknown; choose from auto, cpu, cuda, cuda:N")
     device = torch.device(name)
     if device.type != "cuda" or (device.index or 0) < count:
         return device

@@ -1,12 +1,11 @@
 """Measure saved runs again: `python -m gormpo_density.evaluate RUN [--ood SET ...]`."""
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gormpo_density.cli import main_guard, resolve_device
+from gormpo_density.cli import StrictParser, main_guard, resolve_device
 from gormpo_density.comparison import Comparison, SavedRun, compare_runs
 from gormpo_density.comparison_report import comparison_tables, write_comparison
 from gormpo_density.report import format_value
@@ -15,7 +14,7 @@ from gormpo_density.report import format_value
 @main_guard
 def main(argv: Sequence[str] | None = None) -> None:
     """Print a table of all sets and runs; leave the page, the plots and the numbers in the run."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     device = str(resolve_device(args.device))
     runs = [SavedRun.open(path, device) for path in [args.run, *args.compare]]
@@ -25,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"report: {page}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> StrictParser:
+    parser = StrictParser(
         "python -m gormpo_density.evaluate",
-        description="Measure saved density runs, also against each other.",
+        "Measure saved density runs, also against each other.",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     parser.add_argument(

@@ -130,6 +130,11 @@ def test_an_absent_gpu_is_an_error_or_a_warning_of_a_dry_run(gpus, capsys, name,
     assert capsys.readouterr().err.startswith(f"warning: device {name} is not there")
 
 
+def test_an_unknown_device_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="device 'gpu' is unknown; choose from auto, cpu, cuda"):
+        resolve_device("gpu")
+
+
 def outcome(error: BaseException | None, capsys) -> tuple[int, str]:
     """Return the exit code and stderr of a command that ends in `error`."""
 
