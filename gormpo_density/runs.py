@@ -90,7 +90,8 @@ class RunFolder:
             path: The folder; made if it is not there.
             config_text: The resolved configuration in YAML.
             resume: Go on with an unfinished run of the same configuration, or start one.
-            overwrite: Remove what another run left; other files in the folder are kept.
+            overwrite: Remove what another run left; other files in the folder are kept. A run
+                that left nothing but its configuration is always replaced.
 
         Raises:
             RunFolderError: The folder is not a run folder, is in use by another process, or holds
@@ -112,7 +113,7 @@ class RunFolder:
         if overwrite:
             self._clear()
         config = self.path / "config.yaml"
-        if not config.is_file():
+        if not config.is_file() or not self._has_begun:
             self.write_text("config.yaml", config_text)
             self.write_json("versions.json", package_versions())
             return
@@ -131,6 +132,12 @@ class RunFolder:
             )
         self.is_resumed = True
         self._check_versions()
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether there is anything to lose; bad data ends a run before there is."""
+        begun = [name for name in self.contents if name not in ("config.yaml", "versions.json")]
+        return any((self.path / name).exists() for name in begun)
 
     def _clear(self) -> None:
         for name in self.contents:

@@ -66,6 +66,14 @@ def test_an_unfinished_run_wants_to_know_what_to_do(unfinished) -> None:
     assert "holds an unfinished run; --resume goes on with it" in refusal(unfinished)
 
 
+def test_a_run_that_never_began_gives_way_to_any_other(tmp_path) -> None:
+    open_run(tmp_path / "run").close()
+    for how in ({}, {"resume": True}):
+        with open_run(tmp_path / "run", "task: y\n", **how) as run:
+            assert (run.is_resumed, run.is_finished) == (False, False)
+            assert (run.path / "config.yaml").read_text() == "task: y\n"
+
+
 def test_an_unfinished_run_is_resumed(unfinished) -> None:
     with open_run(unfinished, resume=True) as run:
         assert (run.is_resumed, run.is_finished) == (True, False)
