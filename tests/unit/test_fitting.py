@@ -249,6 +249,25 @@ def test_reinitialise_depends_on_its_seed_only():
     assert not torch.equal(nets[0].weight, nets[2].weight)
 
 
+def test_reinitialise_on_the_cpu_leaves_gpus_alone(monkeypatch):
+    def refuse(seed):
+        raise AssertionError("every GPU was seeded")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
+    reinitialise(nn.Linear(3, 2), 0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_reinitialise_on_a_gpu_depends_on_its_seed_only():
+    nets = [nn.Linear(3, 2, device="cuda") for _ in range(2)]
+    state = torch.cuda.get_rng_state()
+    for net in nets:
+        reinitialise(net, 1)
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    assert torch.equal(nets[0].weight, nets[1].weight)
+
+
 def test_reinitialise_asks_a_model_after_its_layers():
     class Parent(nn.Module):
         def __init__(self):
