@@ -8,6 +8,8 @@ from torch import nn
 
 from gormpo_density.errors import FitError, ModelFileError
 from gormpo_density.fitting import FitOptions, Hooks, Trainer
+from gormpo_density.models.realnvp import RealNVP
+from gormpo_density.models.vae import VAE
 from gormpo_density.persistence import save_tensors
 
 OPTIONS = FitOptions(
@@ -110,3 +112,29 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     path.write_bytes(b"nonsense")
     with pytest.raises(ModelFileError, match="not a readable"):
         trainer().run(Hooks(path))
+
+
+MODELS = {
+    "realnvp": lambda **params: RealNVP(2, num_layers=2, hidden_dims=[8], **params),
+    "vae": lambda **params: VAE(2, latent_dim=2, hidden_dims=[8], **params),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_density_model_resumes_bit_for_bit(name, tmp_path):
+    options = {"epochs": 4, "batch_size": 16, "noise": 0.1, "seed": 3}
+    uninterrupted, resumed = MODELS[name](), MODELS[name]()
+    history = uninterrupted.fit(rows(100), **options)
+    with pytest.raises(Kill):
+        resumed.fit(rows(100), checkpoint=tmp_path / "checkpoint", on_epoch=killing(3), **options)
+    resumed = MODELS[name]()
+    assert resumed.fit(rows(100), checkpoint=str(tmp_path / "checkpoint"), **options) == history
+    for score in resumed.scores:
+        scores = [model.score_samples(rows(30, 1), score) for model in (resumed, uninterrupted)]
+        assert torch.equal(*scores)
+
+
+def test_parameters_that_no_weight_shows_are_part_of_the_configuration(tmp_path):
+    MODELS["vae"]().fit(rows(100), epochs=1, checkpoint=tmp_path / "checkpoint")
+    with pytest.raises(FitError, match="checkpoint of another configuration"):
+        MODELS["vae"](beta=4.0).fit(rows(100), epochs=1, checkpoint=tmp_path / "checkpoint")
