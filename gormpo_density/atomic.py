@@ -12,7 +12,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it takes the place of `path` only if all went well.
 
     The content reaches the disk before the rename and the rename before the return, so that a
-    power cut, a full disk or kill -9 at any moment leaves the old file or the new one.
+    power cut, a full disk or kill -9 at any moment leaves the old file or the new one. An OSError
+    without a file name gets that of `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -24,6 +25,9 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

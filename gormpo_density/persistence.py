@@ -1,5 +1,6 @@
 """Saved models: tensors and plain JSON in one safetensors file, nothing that can run code."""
 
+import io
 import json
 import pickle
 import textwrap
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from gormpo_density.arrays import Data
@@ -30,8 +31,9 @@ _BROKEN = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, R
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write tensors and JSON-able metadata to one file, atomically."""
     contiguous = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    content = safetensors_bytes(contiguous, {"gormpo_density": json.dumps(metadata)})
     with replacing(path) as temporary:
-        save_file(contiguous, temporary, {"gormpo_density": json.dumps(metadata)})
+        temporary.write_bytes(content)  # unlike save_file, a full disk is an OSError
 
 
 def load_tensors(
@@ -139,8 +141,10 @@ def save_pair(model: "DensityModel", prefix: Path, train_data: Data | None) -> N
         "threshold": model.threshold if model.has_threshold else None,
         **statistics,
     }
+    weights = io.BytesIO()  # torch.save to a full disk is a RuntimeError
+    torch.save({k: v.cpu() for k, v in model.state_dict().items()}, weights)
     with replacing(_pair(prefix)[0]) as temporary:
-        torch.save({k: v.cpu() for k, v in model.state_dict().items()}, temporary)
+        temporary.write_bytes(weights.getvalue())
     with replacing(_pair(prefix)[1]) as temporary:
         temporary.write_bytes(pickle.dumps(metadata))
 

@@ -65,8 +65,9 @@ def test_a_full_disk_keeps_the_old(path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(atomic.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"), replacing(path) as temporary:
+    with pytest.raises(OSError, match="No space left") as error, replacing(path) as temporary:
         temporary.write_text("new")
+    assert error.value.filename == str(path)
     assert path.read_text() == "old"
     assert names(path) == ["file"]
 

@@ -218,19 +218,35 @@ def test_weights_of_another_shape_are_refused(folder):
 # Saving that goes wrong ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["fsync", "save_file"])
-def test_a_full_disk_keeps_the_old_model(model, folder, monkeypatch, where):
+def test_a_full_disk_keeps_the_old_model(model, folder, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(atomic.os if where == "fsync" else persistence, where, full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left.*model\.safetensors"):
         fitted(seed=1).save(folder)
     monkeypatch.undo()
     np.testing.assert_array_equal(
         load_model(folder).score_samples(ROWS), model.score_samples(ROWS)
     )
     assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+@pytest.mark.parametrize("method", ["save", "save_model"])
+def test_a_write_that_fails_half_way_is_an_error_of_the_system(model, folder, method):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))  # what writes get from a full disk
+    try:
+        with pytest.raises(OSError, match=r"File too large.*\.(safetensors|pth)"):
+            getattr(fitted(seed=1), method)(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    np.testing.assert_array_equal(
+        load_model(folder).score_samples(ROWS), model.score_samples(ROWS)
+    )
 
 
 KILLED = """
