@@ -116,7 +116,8 @@ class Trainer:
         The model is left with the best weights, in evaluation mode.
 
         Raises:
-            FitError: Twenty steps in a row were not finite, or a checkpoint does not fit.
+            FitError: Twenty steps in a row or all validation losses were not finite, or a
+                checkpoint does not fit.
         """
         if hooks.checkpoint is not None and hooks.checkpoint.exists():
             self._restore(hooks.checkpoint)
@@ -130,6 +131,10 @@ class Trainer:
                     self._save(hooks.checkpoint)
                 bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "val_loss")})
                 bar.update()
+        if math.isinf(self.best_loss):
+            raise FitError(
+                f"epochs 1 to {self.epoch}: no validation loss was finite (try a smaller lr)"
+            )
         self.model.load_state_dict(self.best)
         self.model.eval()
         return self.history

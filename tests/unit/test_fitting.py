@@ -219,6 +219,12 @@ def test_twenty_bad_steps_in_a_row_stop_the_run_naming_the_place():
     assert run.model.mu.isfinite().all()
 
 
+def test_a_run_without_a_finite_validation_loss_is_no_success():
+    splits = {"train": rows(), "val": torch.full((3, 2), math.nan)}
+    with pytest.raises(FitError, match=r"^epochs 1 to 2: no validation loss was finite"):
+        trainer(splits=splits, epochs=2).run(Hooks())
+
+
 def test_bad_steps_that_are_not_in_a_row_do_not_stop_the_run():
     bad = {step for step in range(1, 80) if step % 19}
     assert (
