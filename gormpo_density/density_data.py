@@ -69,16 +69,14 @@ def load_density_data(config: DataConfig, seed: int, *, progress: bool = True) -
         widths = {"obs_dim": obs_dim, "action_dim": data.action.shape[1]}
     else:
         rows, episode, action = data, np.arange(len(data)), data[:, :0]
-        info = DatasetInfo(str(config.data_path or config.dataset), "file")
+        info = DatasetInfo(Path(config.data_path or str(config.dataset)).name, "file")
         obs_dim, widths = rows.shape[1], {}
     _check_widths(config, widths | {"input_dim": rows.shape[1]}, info.name)
-    splits = split_episodes(
-        episode,
-        val_ratio=config.val_ratio,
-        cal_ratio=config.cal_ratio,
-        test_ratio=config.test_ratio,
-        seed=seed,
-    )
+    ratios = {name: getattr(config, name) for name in ("val_ratio", "cal_ratio", "test_ratio")}
+    try:
+        splits = split_episodes(episode, **ratios, seed=seed)
+    except DataError as error:
+        raise DataError(f"{info.name}: {error}") from error
     index = {name: getattr(splits, name) for name in ("train", "val", "cal", "test")}
     return DensityData(
         rows={name: rows[i] for name, i in index.items()},
