@@ -1,5 +1,6 @@
 """Saved runs measured again, on chosen out-of-distribution sets, and against each other."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from gormpo_density.metrics import Interval, PairedScores, episode_bootstrap_int
 from gormpo_density.persistence import load_model
 from gormpo_density.registry import model_class
 
-_GROUP = 50
+_MOST_GROUPS = 200  # of episodes, to resample
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,7 @@ class SavedRun:
         if not (path / "config.yaml").is_file():
             raise RunFolderError(f"{path} is not a run folder: it has no config.yaml")
         config = load_config(path / "config.yaml")
-        model_class(
-            config.model.name
-        )  # imports "package.module:Class", which a model file may not
+        model_class(config.model.name)  # imports "package.module:Class"; a model file may not
         return cls(path, config, load_model(path, device))
 
     @property
@@ -122,20 +121,32 @@ def _check_comparable(runs: Sequence[SavedRun]) -> None:
 def _episodes(
     config: DensityConfig, data: DensityData, sets: dict[str, Rows]
 ) -> dict[str, NDArray[np.str_]]:
-    """Label every scored row by where it comes from: a test episode, or another dataset's row."""
-    test = np.char.add("test ", data.episodes["test"].astype(str))
+    """Label every scored row by where it comes from: test episodes, or another dataset's rows."""
+    test = np.char.add("test ", _grouped(data.episodes["test"]).astype(str))
     base = test[ood_base(config, data)]
     labels = {"test": test}
     for name, rows in sets.items():
-        # Rows of another dataset are drawn at random: groups of them stand for episodes.
-        groups = np.char.add(f"{name} ", (np.arange(len(rows)) // _GROUP).astype(str))
-        labels[name] = groups if parse_level(name).kind == "dataset" else base
+        others = np.char.add(f"{name} ", _grouped(np.arange(len(rows))).astype(str))
+        labels[name] = others if parse_level(name).kind == "dataset" else base
     return labels
+
+
+def _grouped(episodes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number groups of whole episodes: resampling costs the square of how many there are."""
+    _, number = np.unique(episodes, return_inverse=True)
+    return np.asarray(number // math.ceil((number.max() + 1) / _MOST_GROUPS))
 
 
 def _difference(
     run: Evaluation, reference: Evaluation, episodes: dict[str, NDArray[np.str_]]
 ) -> Interval:
+    if any(len(np.unique(labels)) < 2 for labels in episodes.values()):
+        # One episode tells nothing about others.
+        return Interval(_mean_auroc(run) - _mean_auroc(reference), -1.0, 1.0)
     test = PairedScores(run.splits["test"], reference.splits["test"], episodes["test"])
     levels = [PairedScores(run.ood[name], reference.ood[name], episodes[name]) for name in run.ood]
     return episode_bootstrap_interval(test, levels, np.random.default_rng(0))
+
+
+def _mean_auroc(evaluation: Evaluation) -> float:
+    return float(np.mean([evaluation.metrics[f"ood.{name}.roc_auc"] for name in evaluation.ood]))
