@@ -1,0 +1,42 @@
+"""The README's Python runs, and its commands are ones the parsers know."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gormpo_density import train
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+COMMANDS = re.findall(r"^python -m gormpo_density\.train (.*?)(?:  #.*)?$", README, re.MULTILINE)
+
+
+def arrays() -> dict[str, np.ndarray]:
+    """What the README's reader brings along: transitions of their own."""
+    rng = np.random.default_rng(0)
+    obs, action = rng.normal(size=(600, 3)), rng.uniform(-1, 1, size=(600, 2))
+    rows = np.concatenate([obs, action], axis=1)[:50]
+    return {"obs": obs, "action": action, "reward": np.zeros(50), "model_rows": rows}
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+def test_python_blocks_run(code: str) -> None:
+    names = arrays()
+    exec(code.replace("progress=True", "epochs=2"), names)
+    if "reward_for_model_rollout" in code:
+        assert np.isfinite(names["reward_for_model_rollout"]).all()
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_training_commands_are_understood(arguments: str, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train.main([*shlex.split(arguments), "--dry-run"]) == 0
+    assert "model:" in capsys.readouterr().out
+
+
+def test_there_is_something_to_test() -> None:
+    assert len(PYTHON) >= 2
+    assert len(COMMANDS) >= 3
