@@ -1,0 +1,78 @@
+"""Measure the library against baselines, peers and its ancestor; print and keep the tables.
+
+    python scripts/benchmark.py density --data-dir DIR [--parts adbench known] [--out FOLDER]
+
+DIR holds adbench/*.npz (X, y; 1 = anomaly) and mujoco/*.npz (D4RL's layout: hopper_medium,
+hopper_random, ...). What is measured is kept as one file a cell under FOLDER/cells, so a killed
+run goes on where it stopped and a finished one only prints; delete a cell to measure it again.
+Each part's tables are printed and written to FOLDER/<part>.md. Parts may run in parallel
+processes: all use one thread and count CPU seconds. `--quick` is a smoke run of seconds on tiny
+subsets, whose numbers are no results.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from benchmarks import adbench, alarms, known, ood, speed
+from benchmarks.cells import Bench
+
+from gormpo_density.atomic import replacing
+from gormpo_density.errors import GormpoDensityError
+
+PARTS: dict[str, Callable[[Bench], str]] = {
+    "adbench": adbench.report,
+    "alarms": alarms.report,
+    "known": known.report,
+    "speed": speed.report,
+    "ood": ood.report,
+}
+QUICK_NOTE = "**A smoke run (`--quick`): its numbers are no results.**"
+
+
+def main() -> int:
+    """Run the chosen parts; return the exit code, 2 for bad input."""
+    arguments = _parser().parse_args()
+    suffix = "-quick" if arguments.quick else ""
+    out = arguments.out or Path("benchmarks") / f"{arguments.subject}{suffix}"
+    bench = Bench(arguments.data_dir, out, arguments.quick)
+    torch.set_num_threads(1)
+    try:
+        for part in arguments.parts:
+            _publish(part, bench)
+    except GormpoDensityError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("subject", choices=("density",))
+    parser.add_argument("--data-dir", type=Path, required=True, help="holds adbench/ and mujoco/")
+    parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=tuple(PARTS))
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="default: benchmarks/<subject>, with -quick behind it for a smoke run",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="smoke run, its numbers are no results"
+    )
+    return parser
+
+
+def _publish(part: str, bench: Bench) -> None:
+    quick = " --quick" if bench.quick else ""
+    command = f"python scripts/benchmark.py density --data-dir DIR --parts {part}{quick}"
+    notes = [QUICK_NOTE] if bench.quick else []
+    text = "\n\n".join([f"# {part}", f"`{command}`", *notes, PARTS[part](bench)]) + "\n"
+    with replacing(bench.out / f"{part}.md") as file:
+        file.write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
