@@ -1,11 +1,12 @@
 """The one training loop: batches on the device, averaged weights, early stopping, resume."""
 
 import copy
-import json
 import logging
 import math
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -228,11 +229,11 @@ class Trainer:
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
         progress = {name: getattr(self, name) for name in _PROGRESS}
-        save_tensors(path, tensors, {"progress": progress, "fit": self._fingerprint()})
+        save_tensors(path, tensors, {"progress": progress, "fit": self._fingerprint})
 
     def _restore(self, path: Path) -> None:
         tensors, metadata = load_tensors(path, device=self.splits["train"].device)
-        if metadata.get("fit") != json.loads(json.dumps(self._fingerprint())):
+        if metadata.get("fit") != self._fingerprint:
             raise FitError(f"{path}: checkpoint of another configuration or other data")
         part = {
             name: {k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(name + ".")}
@@ -249,16 +250,23 @@ class Trainer:
         for name in _PROGRESS:
             setattr(self, name, metadata["progress"][name])
 
+    @cached_property
     def _fingerprint(self) -> dict[str, object]:
+        state = self.model.state_dict()
         return {
             "options": asdict(self.options),
-            "data": {name: list(rows.shape) for name, rows in self.splits.items()},
+            "data": {name: [*rows.shape, _checksum(rows)] for name, rows in self.splits.items()},
+            "units": {k: v.tolist() for k, v in state.items() if k.startswith("standardizer.")},
             "model": str(self.model),
-            "weights": {name: list(w.shape) for name, w in self.model.state_dict().items()},
+            "weights": {name: list(w.shape) for name, w in state.items()},
         }
 
 
 _PROGRESS = ("epoch", "step", "bad_steps", "stale_epochs", "best_loss", "history")
+
+
+def _checksum(rows: Tensor) -> int:
+    return zlib.crc32(rows.cpu().numpy().tobytes())
 
 
 def hold_out(rows: Tensor, seed: int) -> tuple[Tensor, Tensor]:

@@ -90,6 +90,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
         {"lr": 0.2},
         {"epochs": 9},
         {"splits": {"train": rows(21), "val": rows(7, 1)}},
+        {"splits": {"train": rows(seed=9), "val": rows(7, 1)}},
         {"splits": {"train": rows(), "val": rows(7, 1), "test": rows()}},
         {"model": nn.ModuleList([Mean()])},
         {"model": Mean(width=1)},
@@ -138,3 +139,10 @@ def test_parameters_that_no_weight_shows_are_part_of_the_configuration(tmp_path)
     MODELS["vae"]().fit(rows(100), epochs=1, checkpoint=tmp_path / "checkpoint")
     with pytest.raises(FitError, match="checkpoint of another configuration"):
         MODELS["vae"](beta=4.0).fit(rows(100), epochs=1, checkpoint=tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize("other", [rows(100, 5), 4 * rows(100)])
+def test_a_checkpoint_of_other_rows_of_the_same_shape_is_refused(other, tmp_path):
+    MODELS["realnvp"]().fit(rows(100), epochs=1, checkpoint=tmp_path / "checkpoint")
+    with pytest.raises(FitError, match="or other data"):  # 4 x standardises to the bits of x
+        MODELS["realnvp"]().fit(other, epochs=1, checkpoint=tmp_path / "checkpoint")
