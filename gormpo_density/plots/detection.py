@@ -172,10 +172,16 @@ def _draw_others(
     for color, dodge, levels in zip(colors, _dodges(len(runs), 0.3), runs.values(), strict=False):
         y = [levels.get(name, {}).get(quantity, np.nan) for name in names]
         ax.plot(places + dodge, y, "D", color=color, markersize=5)
-    labels = [plain(name).replace("/", "/\n") for name in names]
+    labels = [_tick_label(name) for name in names]
     longest = max(len(line) for label in labels for line in label.splitlines())
     ax.set_xticks(places, labels, fontsize=8, rotation=90 if len(names) * longest > 24 else 0)
     ax.set_xlim(-0.5, len(names) - 0.5)
+
+
+def _tick_label(name: str) -> str:
+    """Return the name of a set in a few short lines: an id has three parts, a path many."""
+    *parents, last = [plain(part, 20) for part in name.split("/")[-3:]]
+    return "\n".join([*(f"{parent}/" for parent in parents), last])
 
 
 def _dodges(count: int, reach: float) -> Floats:

@@ -21,7 +21,6 @@ Floats = NDArray[np.float64]
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 NEUTRAL = "#767676"
 DPI = 150
-_MAX_LABEL = 40
 
 
 def make_panels(
@@ -76,9 +75,9 @@ def legend_beside(figure: Figure, title: str | None = None) -> None:
     legend.set_alignment("left")
 
 
-def plain(text: str) -> str:
+def plain(text: str, limit: int = 40) -> str:
     """Return a user's text as a label: its end if it is long, and $ is no mathematics."""
-    short = text if len(text) <= _MAX_LABEL else f"…{text[-_MAX_LABEL:]}"
+    short = text if len(text) <= limit else f"…{text[-limit:]}"
     return short.replace("$", r"\$")
 
 

@@ -58,6 +58,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "roc": lambda: plot_roc({name: (NORMAL, NORMAL - 1) for name in ODD_NAMES}),
     "pr": lambda: plot_pr({name: (NORMAL, NORMAL - 1) for name in ODD_NAMES}),
     "levels": lambda: plot_ood_levels({"m": levels(["obs1", *ODD_NAMES])}),
+    "a level of a deep file": lambda: plot_ood_levels({"m": levels(["/a/b/c/d/e/f/g/h/i/j.npz"])}),
+    "a level of a long file": lambda: plot_ood_levels({"m": levels([f"/{'long' * 15}.npz"])}),
     "compared levels": lambda: plot_ood_levels({n: levels(["obs1", "act2"]) for n in ODD_NAMES}),
     "latent": lambda: plot_latent({n: np.outer(NORMAL, [1, 2, 3]) for n in ODD_NAMES}),
     "one latent": lambda: plot_latent({"test": NORMAL[:, None]}),
