@@ -156,6 +156,8 @@ class Trainer:
             losses = self._train_step(z, generator, f"epoch {self.epoch + 1}, batch {number + 1}")
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value.detach()
+        for kept, live in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
+            kept.copy_(live)  # running statistics: they are averages already
         row = {f"train_{k}": v.item() / len(batches) for k, v in sums.items()}
         for split in ("val", "test"):
             if split in self.splits:

@@ -296,3 +296,22 @@ def test_evaluate_is_the_mean_over_all_rows_whatever_the_chunks():
 
     z = torch.arange(20_000.0)[:, None]
     assert evaluate(First(), z)["loss"] == pytest.approx(9999.5)
+
+
+class Counting(Mean):
+    """Counts its training batches in a buffer, as a batch normalisation does."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def losses(self, z, generator=None, progress=1.0):
+        self.count += generator is not None
+        return super().losses(z, generator, progress)
+
+
+def test_buffers_that_training_changes_are_evaluated_and_kept():
+    run = trainer(Counting(), epochs=3)
+    run.run(Hooks())
+    assert run.averaged.count == 12
+    assert run.model.count == 12
