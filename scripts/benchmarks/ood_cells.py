@@ -126,7 +126,6 @@ def scorers(subject: Subject, scale: Scale) -> list[Scorer]:
     return [
         *baselines(),
         from_recipe(DEFAULT, flow),
-        from_recipe("realnvp x3", flow.times(3)),
         from_recipe("vae", vae, ("elbo", "iwae", "reconstruction")),
         *gormpo.scorers(subject.latent_dim, scale.vae_epochs, scale.flow_epochs),
     ]
