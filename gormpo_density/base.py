@@ -16,6 +16,7 @@ from gormpo_density.calibration import Calibration
 from gormpo_density.decisions import CalibratedScorer
 from gormpo_density.errors import ConfigError, DataError, GormpoDensityError, NotFittedError
 from gormpo_density.fitting import FitOptions, History, Hooks, Losses
+from gormpo_density.seeding import reinitialise
 from gormpo_density.standardize import Standardizer
 
 PositiveInt = Annotated[int, Ge(1)]
@@ -162,7 +163,7 @@ class DensityModel(nn.Module, CalibratedScorer):
 
     def _reset(self, seed: int) -> None:
         """Draw fresh weights under a seed of their own and forget what was learnt."""
-        fitting.reinitialise(self, seed)
+        reinitialise(self, seed)
         self.calibrations.clear()
         self.hand_threshold = None
         self.is_fitted = False

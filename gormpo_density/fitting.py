@@ -279,20 +279,6 @@ def hold_out(rows: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     return rows[order[n_held_out:]], rows[order[:n_held_out]]
 
 
-def reinitialise(model: nn.Module, seed: int) -> None:
-    """Call every module's `reset_parameters`, the model's own last, under a seed of their own."""
-    gpus = list({p.device for p in model.parameters() if p.is_cuda})
-    with torch.random.fork_rng(devices=gpus):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch every GPU
-        for gpu in gpus:
-            with torch.cuda.device(gpu):
-                torch.cuda.manual_seed(seed)
-        for module in reversed(list(model.modules())):  # children before their parents
-            reset = getattr(module, "reset_parameters", None)
-            if reset is not None:
-                reset()
-
-
 @torch.no_grad()
 def evaluate(model: nn.Module, z: Tensor) -> dict[str, float]:
     """Return the mean of each loss part over standardised rows z, without noise."""
