@@ -134,6 +134,7 @@ class DensityModel(nn.Module, CalibratedScorer):
         Raises:
             ShapeError: Data is not (N, *event_shape).
             DataError: A value is NaN or infinite (column named), or there are too few rows.
+            ConfigError: Options are out of range; all are told.
             FitError: The loss stopped being a number (epoch and batch named).
         """
         options = FitOptions(

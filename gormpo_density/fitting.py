@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from gormpo_density.errors import FitError
+from gormpo_density.errors import ConfigError, FitError
 from gormpo_density.persistence import load_tensors, save_tensors
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,11 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How to train; see `DensityModel.fit` for the meaning of each field."""
+    """How to train; see `DensityModel.fit` for the meaning of each field.
+
+    Raises:
+        ConfigError: Values are out of range; all are told.
+    """
 
     epochs: int
     batch_size: int
@@ -54,6 +58,15 @@ class FitOptions:
     grad_clip: float
     patience: int
     seed: int
+
+    def __post_init__(self) -> None:
+        value, counts = asdict(self), ("epochs", "batch_size", "patience")
+        positive, others = ("lr", "grad_clip"), ("weight_decay", "noise")
+        problems = [f"{k} must be at least 1, is {value[k]}" for k in counts if not value[k] >= 1]
+        problems += [f"{k} must be above 0, is {value[k]}" for k in positive if not value[k] > 0]
+        problems += [f"{k} must be at least 0, is {value[k]}" for k in others if not value[k] >= 0]
+        if problems:
+            raise ConfigError(problems)
 
 
 @dataclass(frozen=True)

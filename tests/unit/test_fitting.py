@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gormpo_density.errors import FitError
+from gormpo_density.errors import ConfigError, FitError
 from gormpo_density.fitting import FitOptions, Hooks, Trainer, evaluate, hold_out
 from gormpo_density.persistence import load_tensors
 
@@ -271,3 +271,18 @@ def test_buffers_that_training_changes_are_evaluated_and_kept():
     run.run(Hooks())
     assert run.averaged.count == 12
     assert run.model.count == 12
+
+
+def test_options_out_of_range_are_all_told():
+    wrong = {"epochs": 0, "batch_size": 0, "patience": 0, "lr": -1.0, "grad_clip": 0.0}
+    with pytest.raises(ConfigError) as error:
+        trainer(**wrong, weight_decay=-1.0, noise=math.nan)
+    assert error.value.problems == (
+        "epochs must be at least 1, is 0",
+        "batch_size must be at least 1, is 0",
+        "patience must be at least 1, is 0",
+        "lr must be above 0, is -1.0",
+        "grad_clip must be above 0, is 0.0",
+        "weight_decay must be at least 0, is -1.0",
+        "noise must be at least 0, is nan",
+    )
