@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from gormpo_density.arrays import Data, DataT
+from gormpo_density.arrays import Data, DataT, check_finite
 from gormpo_density.calibration import Calibration
 from gormpo_density.errors import ConfigError, DataError, NotCalibratedError
 
@@ -69,9 +69,14 @@ class CalibratedScorer(ABC):
 
         Returns:
             The calibration, also kept in `calibrations`.
+
+        Raises:
+            DataError: There are no rows, a value is NaN or infinite (column named), or alpha is
+                not in (0, 1).
         """
         name = self.score_name(score)
         scores = torch.as_tensor(self.score_samples(data, name))
+        check_finite(data, "data")  # a tensor's bad rows have the floor score
         self.calibrations[name] = Calibration.from_scores(scores, alpha, n_episodes)
         if name == self.default_score:
             self.hand_threshold = None

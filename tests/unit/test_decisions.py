@@ -117,3 +117,10 @@ def test_detection_is_measured_with_anomalies_as_positives(scorer):
 def test_a_figure_is_drawn_when_asked_for(scorer):
     results = scorer.evaluate_anomaly_detection(HELD_OUT, HELD_OUT - 5, plot=True)
     assert results["figure"].axes
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_rows_that_are_not_finite_calibrate_nothing(scorer, value):
+    with pytest.raises(DataError, match="data column 0 row 1 is"):
+        scorer.calibrate(torch.tensor([[1.0], [value], [2.0]]))
+    assert not scorer.has_threshold
