@@ -52,7 +52,7 @@ def load_tensors(
             if not isinstance(metadata, dict):
                 raise ValueError("its metadata is not a JSON object")
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: not a readable gormpo_density file ({error})") from error
 
 
@@ -95,17 +95,20 @@ def load_model(folder: str | Path, device: str = "cpu") -> "DensityModel":
     """
     path = _find(Path(folder))
     tensors, config = load_tensors(path)
-    version = config.get("format_version")
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
-        raise ModelFileError(
-            f"{path}: format version {version} cannot be read; this version of "
-            f"gormpo_density reads 1 to {FORMAT_VERSION}"
-        )
+    _check_version(config.get("format_version"), path)
     try:
         return _build(tensors, config, device)
     except (*_BROKEN, MemoryError) as error:
         reason = textwrap.shorten(str(error), 300)
         raise ModelFileError(f"{path}: the model cannot be built ({reason})") from error
+
+
+def _check_version(version: object, place: Path) -> None:
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise ModelFileError(
+            f"{place}: format version {version} cannot be read; this version of "
+            f"gormpo_density reads 1 to {FORMAT_VERSION}"
+        )
 
 
 def _build(tensors: dict[str, Tensor], config: dict[str, Any], device: str) -> "DensityModel":
@@ -117,7 +120,8 @@ def _build(tensors: dict[str, Tensor], config: dict[str, Any], device: str) -> "
     model.restore(state)
     for name, entry in config["calibrations"].items():
         model.calibrations[name] = Calibration(tensors[f"calibration.{name}"], **entry)
-    model.hand_threshold = config["threshold"]
+    if config["threshold"] is not None:
+        model.threshold = config["threshold"]
     return model.to(device)
 
 
@@ -155,18 +159,21 @@ def load_pair(
     """Read what `save_pair` wrote, tensors by `weights_only`, numbers by a restricted unpickler.
 
     Raises:
-        ModelFileError: A file is missing, corrupt or hostile, or holds another model.
+        ModelFileError: A file is missing, corrupt, hostile or of a newer format, or holds another
+            model.
     """
     weights, numbers = _pair(prefix)
     try:
         metadata = load_pickle(numbers)
+        _check_version(metadata["format_version"], prefix)
         state = torch.load(weights, map_location="cpu", weights_only=True)
         params = dict(metadata["params"])
         _check_pair(cls, metadata["name"], params, hidden_dims)
         with names_only():
             model = cls(**params)
         model.restore(state)
-        model.hand_threshold = metadata["threshold"]
+        if metadata["threshold"] is not None:
+            model.threshold = metadata["threshold"]
         return {"model": model, "thr": metadata["threshold"]} | {
             k: metadata[k] for k in ("mean", "std")
         }

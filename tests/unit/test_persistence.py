@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import json
+import math
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from gormpo_density import atomic, persistence, registry
 from gormpo_density.errors import GormpoDensityError, ModelFileError
@@ -149,6 +150,13 @@ def test_metadata_of_another_kind_is_refused(folder, metadata):
         load_model(folder)
 
 
+def test_metadata_nested_too_deeply_is_refused(folder):
+    nested = save({"weight": torch.zeros(2)}, {"gormpo_density": "[" * 100_000})
+    (folder / "model.safetensors").write_bytes(nested)
+    with pytest.raises(ModelFileError, match="not a readable gormpo_density file"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize("version", [2, 0, -1, "1", 1.5, None, [1]])
 def test_another_version_is_refused_naming_both(folder, version):
     rewrite(folder, format_version=version)
@@ -193,6 +201,8 @@ def test_a_file_does_not_decide_what_is_imported(folder, stored, monkeypatch):
         {"model": {"name": "realnvp", "input_dim": 2, "surprise": 1}},
         {"model": {"name": "realnvp", "input_dim": 2, "hidden_dims": [10**12]}},
         {"model": {"name": "vae", "input_dim": 2}},
+        {"threshold": "high"},
+        {"threshold": math.nan},
         {"calibrations": None},
         {"calibrations": {"elbo": {"alpha": 0.1, "threshold": 0.0, "n_episodes": None}}},
         {"calibrations": {"log_prob": {"alpha": 0.1}}},

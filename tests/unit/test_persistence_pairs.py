@@ -90,3 +90,20 @@ def test_a_pair_with_other_numbers_is_refused(model, tmp_path, metadata):
     (tmp_path / "prefix_meta_data.pkl").write_bytes(pickle.dumps(metadata))
     with pytest.raises(ModelFileError, match="prefix: not a readable pair"):
         RealNVP.load_model(tmp_path / "prefix")
+
+
+def test_a_pair_of_a_newer_format_is_refused_naming_both(model, tmp_path):
+    model.save_model(tmp_path / "prefix")
+    path = tmp_path / "prefix_meta_data.pkl"
+    path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "format_version": 2}))
+    with pytest.raises(ModelFileError, match=r"prefix: format version 2 .* reads 1 to 1"):
+        RealNVP.load_model(tmp_path / "prefix")
+
+
+@pytest.mark.parametrize("threshold", ["high", float("nan"), [1.0]])
+def test_a_pair_whose_threshold_is_no_number_is_refused(model, tmp_path, threshold):
+    model.save_model(tmp_path / "prefix")
+    path = tmp_path / "prefix_meta_data.pkl"
+    path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "threshold": threshold}))
+    with pytest.raises(ModelFileError, match="prefix: not a readable pair"):
+        RealNVP.load_model(tmp_path / "prefix")
