@@ -109,13 +109,19 @@ def _check_comparable(runs: Sequence[SavedRun]) -> None:
     first, *others = runs
     problems = [f"two runs are called {r.name}" for r in others if r.name == first.name]
     for run in others:
-        if (run.config.data, run.config.seed) != (first.config.data, first.config.seed):
+        if _rows_of(run.config) != _rows_of(first.config):
             problems.append(
                 f"{run.path} has other data or another seed than {first.path}, so its training "
                 "rows may be among the test rows"
             )
     if problems:
         raise ConfigError(problems)
+
+
+def _rows_of(config: DensityConfig) -> tuple[object, ...]:
+    """Return what decides which rows train, and which are test rows."""
+    stated_widths = dict.fromkeys(("obs_dim", "action_dim", "input_dim"))  # these only check
+    return config.data.model_copy(update=stated_widths), config.seed
 
 
 def _episodes(

@@ -113,6 +113,11 @@ def test_runs_that_cannot_be_compared_are_all_told(save, tmp_path) -> None:
         assert problem.startswith(f"{tmp_path / name} has other data or another seed than ")
 
 
+def test_widths_that_were_only_checked_make_no_other_data(save) -> None:
+    found = compare(save("first"), save("flags", "data.obs_dim=2", "data.action_dim=1"))
+    assert list(found.evaluations) == ["first", "flags"]
+
+
 def test_a_single_test_episode_tells_nothing_about_others(save, tmp_path) -> None:
     rng = np.random.default_rng(0)
     path = tmp_path / "one.npz"
