@@ -95,7 +95,8 @@ class GMM(ClosedForm):
 
     def _sample(self, num_samples: int, generator: torch.Generator) -> Tensor:
         weights = self.log_weights.exp()
-        chosen = torch.multinomial(weights, num_samples, replacement=True, generator=generator)
+        n = max(1, num_samples)  # multinomial refuses 0, an ensemble's member may be asked for it
+        chosen = torch.multinomial(weights, n, replacement=True, generator=generator)[:num_samples]
         samples = self.means.new_empty(num_samples, self.means.shape[1])
         samples.normal_(generator=generator)
         for k, (mean, root) in enumerate(zip(self.means, self.roots, strict=True)):

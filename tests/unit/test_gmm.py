@@ -105,3 +105,11 @@ def test_a_saved_model_scores_the_same(tmp_path):
     assert loaded.params() == model.params() | {"input_dim": [2, 3]}
     np.testing.assert_array_equal(loaded.score_samples(x), model.score_samples(x))
     torch.testing.assert_close(loaded.sample(5, seed=0), model.sample(5, seed=0), rtol=0, atol=0)
+
+
+def test_no_samples_may_be_asked_for():
+    rows = normal(50, 2)
+    model = GMM(2, n_components=2, reg_covar=1e-3)
+    model.fit(rows, rows)
+    assert model.sample(0).shape == (0, 2)
+    assert model.sample(1).shape == (1, 2)
