@@ -164,14 +164,13 @@ class Trainer:
         generator.manual_seed(self.options.seed * 1_000_003 + self.epoch)
         self.model.train()
         sums: Losses = {}
-        batches = list(self._batches(generator))
-        for number, z in enumerate(batches):
-            losses = self._train_step(z, generator, f"epoch {self.epoch + 1}, batch {number + 1}")
+        for number, z in enumerate(self._batches(generator), start=1):
+            losses = self._train_step(z, generator, f"epoch {self.epoch + 1}, batch {number}")
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value.detach()
         for kept, live in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
             kept.copy_(live)  # running statistics: they are averages already
-        row = {f"train_{k}": v.item() / len(batches) for k, v in sums.items()}
+        row = {f"train_{k}": v.item() / number for k, v in sums.items()}
         for split in ("val", "test"):
             if split in self.splits:
                 parts = evaluate(self.averaged, self.splits[split])
