@@ -8,6 +8,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
+from gormpo_density.errors import ConfigError
 from gormpo_density.models.closed_form import BLOCK_ROWS, ClosedForm
 
 #: Bandwidths tried, in units of Scott's.
@@ -28,6 +29,9 @@ class KDE(ClosedForm):
         max_rows: Most training rows kept as centres, drawn at random; scoring costs as many.
         device: Where to put the model.
 
+    Raises:
+        ConfigError: bandwidth is none of these.
+
     Source:
         Parzen 1962; Scott 1992, "Multivariate Density Estimation", eq. 6.42.
     """
@@ -44,6 +48,11 @@ class KDE(ClosedForm):
         device: str = "cpu",
     ) -> None:
         super().__init__(input_dim, max_rows)
+        is_width = not isinstance(bandwidth, str) and bandwidth > 0
+        if not is_width and bandwidth not in ("held_out", "scott"):
+            raise ConfigError(
+                f"bandwidth must be 'held_out', 'scott' or above 0, got {bandwidth!r}"
+            )
         self.bandwidth = bandwidth
         self.register_buffer("centres", torch.zeros(1, math.prod(self.event_shape)))
         self.register_buffer("width", torch.ones(()))

@@ -9,6 +9,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from gormpo_density.base import LatentModel
+from gormpo_density.errors import ConfigError
 from gormpo_density.models.nets import MLP
 
 #: |log scale| of one coupling stays below this, so no row can blow up training or scoring.
@@ -115,6 +116,9 @@ class RealNVP(LatentModel):
         precision: "bfloat16" runs the nets (not the couplings' arithmetic) in bfloat16, faster on
             processors that have it, at an error of about .01 nats.
 
+    Raises:
+        ConfigError: mixing or precision is none of the two.
+
     Source:
         Dinh et al. 2017, "Density estimation using Real NVP", arXiv:1605.08803, eq. 3-8.
         Differs: bounded log-scale, mixing in place of masks, no batch normalisation.
@@ -130,6 +134,10 @@ class RealNVP(LatentModel):
         precision: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
         super().__init__(input_dim)
+        if mixing not in ("linear", "permutation"):
+            raise ConfigError(f"mixing must be 'linear' or 'permutation', got {mixing!r}")
+        if precision not in ("float32", "bfloat16"):
+            raise ConfigError(f"precision must be 'float32' or 'bfloat16', got {precision!r}")
         self.num_layers = num_layers
         self.hidden_dims = list(hidden_dims)
         self.mixing = mixing

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from gormpo_density import persistence
+from gormpo_density.errors import ConfigError
 from gormpo_density.models import kde as kde_module
 from gormpo_density.models.kde import KDE
 
@@ -126,3 +127,9 @@ def test_a_saved_model_scores_the_same(tmp_path):
     assert loaded.params() == {"input_dim": [2, 3], "bandwidth": "held_out", "max_rows": 40}
     np.testing.assert_array_equal(loaded.score_samples(x), model.score_samples(x))
     torch.testing.assert_close(loaded.sample(5, seed=0), model.sample(5, seed=0), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("bandwidth", ["scot", 0.0, -1.0, np.nan])
+def test_a_bandwidth_that_is_none_is_refused(bandwidth):
+    with pytest.raises(ConfigError, match="bandwidth must be 'held_out', 'scott' or above 0"):
+        KDE(2, bandwidth=bandwidth)
