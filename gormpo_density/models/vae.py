@@ -106,7 +106,8 @@ class VAE(LatentModel):
     def _fit(self, splits: dict[str, Tensor], options: FitOptions, hooks: Hooks) -> History:
         history = super()._fit(splits, options, hooks)
         with torch.no_grad():
-            mu = self._posterior(splits["train"])[0]
+            chunks = splits["train"].split(self.chunk_rows)
+            mu = torch.cat([self._posterior(chunk)[0] for chunk in chunks])
             self.latent_mean.copy_(mu.mean(0))
             covariance = torch.atleast_2d(mu.T.double().cov())
             values, vectors = torch.linalg.eigh(covariance)

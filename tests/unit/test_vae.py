@@ -72,3 +72,16 @@ def test_one_latent_or_more_than_features(latent_dim):
     model.fit(ROWS, epochs=1)
     for score in model.scores:
         assert np.isfinite(model.score_samples(ROWS, score)).all()
+
+
+def test_statistics_of_the_latents_are_taken_in_chunks(monkeypatch):
+    sizes, posterior = [], VAE._posterior
+
+    def spy(self, z):
+        sizes.append(len(z))
+        return posterior(self, z)
+
+    monkeypatch.setattr(VAE, "_posterior", spy)
+    monkeypatch.setattr(VAE, "chunk_rows", 40)
+    VAE(3, latent_dim=2, hidden_dims=[8]).fit(ROWS, ROWS, epochs=1)
+    assert sizes[-3:] == [40, 40, 20]
