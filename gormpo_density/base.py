@@ -8,14 +8,14 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge, Gt
-from torch import Tensor, nn
+from torch import Tensor
 
 from gormpo_density import fitting, persistence
 from gormpo_density.arrays import Data, DataT, check_finite, check_shape, to_kind, to_tensor
 from gormpo_density.calibration import Calibration
 from gormpo_density.decisions import CalibratedScorer
 from gormpo_density.errors import ConfigError, DataError, GormpoDensityError, NotFittedError
-from gormpo_density.fitting import FitOptions, History, Hooks, Losses
+from gormpo_density.fitting import FitOptions, History, Hooks, Losses, Trainable
 from gormpo_density.seeding import reinitialise
 from gormpo_density.standardize import Standardizer
 
@@ -27,7 +27,7 @@ NonNegative = Annotated[float, Ge(0)]
 FLOOR = -1e30
 
 
-class DensityModel(nn.Module, CalibratedScorer):
+class DensityModel(Trainable, CalibratedScorer):
     """A score of how well data supports a row (D,) or a window (T, D): higher is more normal.
 
     A subclass gives `_log_prob` on standardised data, and `losses` if it is trained by gradient
@@ -71,15 +71,9 @@ class DensityModel(nn.Module, CalibratedScorer):
     def losses(
         self, z: Tensor, generator: torch.Generator | None = None, progress: float = 1.0
     ) -> Losses:
-        """Return the training loss, by default the mean negative log-probability.
+        """Return the training loss in nats, by default the mean negative log-probability.
 
-        Args:
-            z: Standardised batch (B, *event_shape).
-            generator: Source of noise in training; None in evaluation, which is deterministic.
-            progress: Share of the training done, for warm-ups; 1 in evaluation.
-
-        Returns:
-            Batch means in nats: "loss" and any parts worth a curve of their own.
+        See `Trainable.losses` for the arguments.
         """
         return {"loss": -self._log_prob(z).mean()}
 

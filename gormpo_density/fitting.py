@@ -4,11 +4,11 @@ import copy
 import logging
 import math
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +26,10 @@ _BAD_STEPS_IN_A_ROW = 20
 _EVALUATION_ROWS = 8192
 
 
-class Trainable(Protocol):
+class Trainable(nn.Module, ABC):
     """What the loop needs of a model: parameters and a loss on standardised data."""
 
+    @abstractmethod
     def losses(
         self, z: Tensor, generator: torch.Generator | None = None, progress: float = 1.0
     ) -> Losses:
@@ -39,7 +40,6 @@ class Trainable(Protocol):
             generator: Source of noise in training; None in evaluation, which is deterministic.
             progress: Share of the training done, for warm-ups; 1 in evaluation.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Trainer:
     from a checkpoint continues exactly as the uninterrupted one.
 
     Args:
-        model: An `nn.Module` that is `Trainable`.
+        model: What to train.
         splits: Standardised data by name: "train", "val" and perhaps "test", on one device.
         options: How to train.
 
@@ -105,7 +105,7 @@ class Trainer:
     """
 
     def __init__(
-        self, model: nn.Module, splits: Mapping[str, Tensor], options: FitOptions
+        self, model: Trainable, splits: Mapping[str, Tensor], options: FitOptions
     ) -> None:
         self.model = model
         self.splits = splits
@@ -191,7 +191,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.lr * _schedule(self.step, total)
         self.optimizer.zero_grad()
-        losses: Losses = self.model.losses(z, generator, self.step / total)  # type: ignore[operator]
+        losses = self.model.losses(z, generator, self.step / total)
         losses["loss"].backward()
         norm = nn.utils.clip_grad_norm_(self.params, self.options.grad_clip)
         self.step += 1
@@ -292,12 +292,11 @@ def hold_out(rows: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, z: Tensor) -> dict[str, float]:
+def evaluate(model: Trainable, z: Tensor) -> dict[str, float]:
     """Return the mean of each loss part over standardised rows z, without noise."""
     sums: dict[str, float] = {}
     for chunk in z.split(_EVALUATION_ROWS):
-        losses: Losses = model.losses(chunk)  # type: ignore[operator]
-        for name, value in losses.items():
+        for name, value in model.losses(chunk).items():
             sums[name] = sums.get(name, 0.0) + value.item() * len(chunk)
     return {name: value / len(z) for name, value in sums.items()}
 
