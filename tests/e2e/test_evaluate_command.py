@@ -7,19 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gormpo_density import density_run
-
-
-@pytest.fixture(autouse=True)
-def without_report(monkeypatch):
-    """Save the time that the figures of training runs take."""
-    monkeypatch.setattr(density_run, "write_density_report", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("without_report")
 
 
 @pytest.fixture
 def run(finished_run, tmp_path) -> Path:
     """A finished run of one's own, to leave an evaluation in."""
-    return shutil.copytree(finished_run, tmp_path / "flow")
+    return shutil.copytree(finished_run.path, tmp_path / "flow")
 
 
 @pytest.fixture
