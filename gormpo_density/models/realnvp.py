@@ -128,7 +128,7 @@ class RealNVP(LatentModel):
         self,
         input_dim: int | Sequence[int],
         num_layers: Annotated[int, Ge(1)] = 8,
-        hidden_dims: Sequence[Annotated[int, Ge(1)]] = (128, 128),
+        hidden_dims: Sequence[Annotated[int, Ge(1)]] = (96, 96),
         device: str = "cpu",
         mixing: Literal["linear", "permutation"] = "linear",
         precision: Literal["float32", "bfloat16"] = "float32",
