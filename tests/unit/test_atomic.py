@@ -49,6 +49,16 @@ def test_permissions_are_those_of_any_new_file(path, umask, mode):
     assert path.stat().st_mode & 0o777 == mode
 
 
+def test_the_umask_of_other_threads_is_left_alone(path, monkeypatch):
+    def refuse(mask):
+        raise AssertionError("the umask belongs to the whole process")
+
+    monkeypatch.setattr(os, "umask", refuse)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
 def test_an_error_while_writing_keeps_the_old(path):
     def write(temporary):
         temporary.write_text("half of the n")
