@@ -35,8 +35,8 @@ def write_density_report(
     """Write plots/*.png and report.html of a run."""
     captioned = _score_figures(config, model, evaluation) | _latent_figures(model, data, ood)
     if history:
-        curves = plots.plot_training_curves(history)
-        captioned = {"training": ("Losses by epoch, training rows with their noise; the best epoch is kept", curves)} | captioned
+        caption = "Losses by epoch, training rows with their noise; the best epoch is kept"
+        captioned = {"training": (caption, plots.plot_training_curves(history))} | captioned
     for name, (_, figure) in captioned.items():
         plots.save_figure(figure, run.path / "plots" / f"{name}.png")
     write_report(
