@@ -1,9 +1,10 @@
 """Saved runs measured again, on chosen out-of-distribution sets, and against each other."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class SavedRun:
         if not (path / "config.yaml").is_file():
             raise RunFolderError(f"{path} is not a run folder: it has no config.yaml")
         config = load_config(path / "config.yaml")
-        model_class(config.model.name)  # imports "package.module:Class"; a model file may not
+        _import_models({"name": config.model.name, **config.model.params})
         return cls(path, config, load_model(path, device))
 
     @property
@@ -103,6 +104,16 @@ def compare_runs(
         if sets
     }
     return Comparison(dump_config(first.config), data, sets, evaluations, differences)
+
+
+def _import_models(section: Mapping[str, Any]) -> None:
+    """Import what "package.module:Class" names, members' classes too; a model file may not."""
+    model_class(section["name"])
+    inner = section.get("model")
+    if isinstance(inner, str):
+        model_class(inner)
+    elif isinstance(inner, Mapping):
+        _import_models(inner)
 
 
 def _check_comparable(runs: Sequence[SavedRun]) -> None:

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from gormpo_density.cli import CommandParser, main_guard, resolve_device, settings_of_runs
-from gormpo_density.config import DensityConfig, dump_config, load_config
+from gormpo_density.config import DensityConfig, ExportConfig, dump_config, load_config
 from gormpo_density.density_data import check_density_data
 from gormpo_density.density_run import run_density
+from gormpo_density.errors import ConfigError
 from gormpo_density.gormpo_keys import ALIASES
 from gormpo_density.runs import default_run_path
 
@@ -21,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     runs = [load_config(args.config, o, model=args.model) for o in settings_of_runs(args)]
+    if len(runs) > 1 and runs[0].export != ExportConfig():
+        raise ConfigError("export copies one run: with --seeds, each would overwrite the last")
     for config in runs:
         if args.dry_run:
             _dry_run(config)

@@ -1,7 +1,9 @@
+import json
+
 import numpy as np
 import pytest
 
-from gormpo_density import comparison
+from gormpo_density import comparison, registry
 from gormpo_density.comparison import SavedRun, compare_runs
 from gormpo_density.config import dump_config, load_config
 from gormpo_density.density_data import load_density_data
@@ -143,3 +145,24 @@ def test_many_episodes_are_joined_to_few_groups(n, groups) -> None:
     assert sorted(set(labels)) == list(range(groups))
     assert (labels[::2] == labels[1::2]).all()  # episodes stay whole
     assert (np.diff(labels) >= 0).all()
+
+
+def test_an_ensemble_of_somebodys_own_models_is_opened_where_they_are_not_imported(
+    tmp_path, npz, monkeypatch
+) -> None:
+    (tmp_path / "elsewhere.py").write_text(
+        "from gormpo_density.models.gmm import GMM\nclass Mine(GMM):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    member = {"name": "elsewhere:Mine", "n_components": 1}
+    settings = [f"model={{name: ensemble, k: 2, model: {json.dumps(member)}}}"]
+    config = load_config(None, [f"data.data_path={npz}", *settings])
+    data = load_density_data(config.data, 0)
+    model = make_model("ensemble", input_dim=data.input_dim, **config.model.params)
+    model.fit(data.rows["train"], data.rows["val"])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(dump_config(config))
+    model.save(tmp_path / "run" / "model")
+    del registry._registered["elsewhere:Mine"]
+    assert SavedRun.open(tmp_path / "run").model.k == 2

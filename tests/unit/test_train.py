@@ -88,3 +88,9 @@ def test_a_dry_run_warns_of_what_is_absent(runs, npz, capsys, monkeypatch) -> No
 def test_a_dry_run_checks_the_data_that_is_there(runs, npz, capsys) -> None:
     assert main(["--data_path", npz, "--obs_dim", "11", "--dry-run"]) == 2
     assert capsys.readouterr().err == "data.obs_dim is 11, but own.npz has 2\n"
+
+
+def test_several_seeds_do_not_share_one_export(capsys) -> None:
+    flags = ["--task", "hopper-medium-v2", "--seeds", "1", "2", "--model_save_path", "pair"]
+    assert main(flags) == 2
+    assert "each would overwrite the last" in capsys.readouterr().err
