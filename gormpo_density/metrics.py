@@ -98,7 +98,9 @@ def false_alarm_bootstrap(
 
     Rows of one episode resemble each other, so whole episodes are resampled (percentile
     bootstrap). With under about 20 of them the interval is somewhat too narrow; one alone tells
-    nothing about others, so its interval is 0 to 1.
+    nothing about others, so its interval is 0 to 1. Single rows get the exact interval of
+    `false_alarm_interval`; so do flags that are all alike, as all resamples would be, with
+    episodes in place of rows.
 
     Args:
         flags: (n,) True where a normal row was flagged.
@@ -118,6 +120,8 @@ def false_alarm_bootstrap(
     contents = np.stack([np.bincount(place, flags), np.bincount(place)])
     if contents.shape[1] == 1:
         return Interval(float(np.mean(flags)), 0.0, 1.0)
+    if contents.shape[1] == len(flags) or flags.all() or not flags.any():
+        return false_alarm_interval(contents[0] > 0, confidence)
     # Episodes of equal content are drawn as one sort, or a million single rows would be slow.
     (flagged, rows), times = np.unique(contents, axis=1, return_counts=True)
     drawn = rng.multinomial(times.sum(), times / times.sum(), n_resamples)

@@ -155,6 +155,20 @@ def test_false_alarm_bootstrap_of_single_rows_is_that_of_rows() -> None:
     assert (rate, low, high) == pytest.approx((0.1, 0.1 - error, 0.1 + error), abs=0.005)
 
 
+@pytest.mark.parametrize("flag", [False, True])
+def test_false_alarm_bootstrap_is_exact_over_episodes_where_resamples_are_all_alike(flag) -> None:
+    flags, episodes = np.full(60, flag), np.arange(60) // 3
+    found = false_alarm_bootstrap(flags, episodes, np.random.default_rng(0))
+    assert found == false_alarm_interval(np.full(20, flag))
+    assert found.high - found.low == pytest.approx(1 - 0.025 ** (1 / 20))
+
+
+def test_false_alarm_bootstrap_of_independent_rows_is_exact() -> None:
+    flags = np.arange(76) < 3
+    found = false_alarm_bootstrap(flags, np.arange(76), np.random.default_rng(0))
+    assert found == false_alarm_interval(flags)
+
+
 def test_false_alarm_bootstrap_of_one_episode_knows_nothing() -> None:
     flags, rng = np.array([True, False]), np.random.default_rng(0)
     assert false_alarm_bootstrap(flags, np.zeros(2), rng) == (0.5, 0.0, 1.0)
