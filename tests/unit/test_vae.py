@@ -85,3 +85,22 @@ def test_statistics_of_the_latents_are_taken_in_chunks(monkeypatch):
     monkeypatch.setattr(VAE, "chunk_rows", 40)
     VAE(3, latent_dim=2, hidden_dims=[8]).fit(ROWS, ROWS, epochs=1)
     assert sizes[-3:] == [40, 40, 20]
+
+
+def test_what_the_stored_draws_add_to_all_rows_is_taken_off() -> None:
+    x = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
+    x = x / x.norm(dim=1, keepdim=True) + 0.1 * x  # a ring: one draw suits all rows alike
+    means = []
+    for seed in range(3):
+        model = VAE(2, latent_dim=2, hidden_dims=[32])
+        model.fit(x, epochs=5, seed=0)
+        model.noise_draws.copy_(_other_draws(seed))
+        model._measure_draws(model.standardizer(x), seed)
+        means.append(model.score_samples(x).mean().item())
+    assert abs(model.draws_add).max() > 0.01
+    assert max(means) - min(means) < 0.05
+
+
+def _other_draws(seed: int) -> torch.Tensor:
+    half = torch.randn(4, 1, 2, generator=torch.Generator().manual_seed(seed))
+    return torch.cat([half, -half])
