@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
 from benchmarks import adbench, alarms, known, ood, speed
 from benchmarks.cells import Bench
-
 from gormpo_density.atomic import replacing
 from gormpo_density.errors import GormpoDensityError
 
