@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gormpo_density import train
+from gormpo_density import registry, train
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -23,7 +23,8 @@ def arrays() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
-def test_python_blocks_run(code: str) -> None:
+def test_python_blocks_run(code: str, monkeypatch) -> None:
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     names = arrays()
     exec(code.replace("progress=True", "epochs=2"), names)
     if "reward_for_model_rollout" in code:
