@@ -1,10 +1,11 @@
 """The interface: every model scores how well a row or a window is supported by its data."""
 
 import inspect
+import operator
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, SupportsIndex
 
 import torch
 from annotated_types import Ge, Gt
@@ -51,11 +52,13 @@ class DensityModel(Trainable, CalibratedScorer):
     def __init__(self, input_dim: int | Sequence[int]) -> None:
         super().__init__()
         shape = tuple(input_dim) if isinstance(input_dim, Sequence) else (input_dim,)
-        if len(shape) not in (1, 2) or not all(isinstance(n, int) and n > 0 for n in shape):
+        is_right = all(isinstance(n, SupportsIndex) and operator.index(n) > 0 for n in shape)
+        if len(shape) not in (1, 2) or not is_right:
             raise ConfigError(f"input_dim must be D or (T, D), integers > 0; got {input_dim!r}")
-        self.input_dim = input_dim
-        self.event_shape: tuple[int, ...] = shape
-        self.standardizer = Standardizer(shape)
+        self.event_shape: tuple[int, ...] = tuple(map(operator.index, shape))
+        is_window = isinstance(input_dim, Sequence)
+        self.input_dim = self.event_shape if is_window else self.event_shape[0]
+        self.standardizer = Standardizer(self.event_shape)
         self.calibrations: dict[str, Calibration] = {}
         self.hand_threshold: float | None = None
         self.is_fitted = False

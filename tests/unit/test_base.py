@@ -1,3 +1,4 @@
+import json
 import logging
 import math
 
@@ -76,6 +77,13 @@ def test_input_dim_gives_the_event_shape(input_dim, event_shape):
 def test_another_input_dim_is_refused(input_dim):
     with pytest.raises(ConfigError, match="input_dim must be D or"):
         StandardNormal(input_dim)
+
+
+@pytest.mark.parametrize("input_dim", [np.int64(3), (np.int64(4), np.int32(2)), [4, 2]])
+def test_sizes_as_numpy_counts_them_are_kept_as_plain_numbers(input_dim):
+    model = StandardNormal(input_dim)
+    assert json.loads(json.dumps(model.input_dim)) in (3, [4, 2])
+    assert StandardNormal(model.input_dim).params() == model.params()
 
 
 def test_params_are_the_constructor_arguments_without_the_device():

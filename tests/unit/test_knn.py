@@ -100,5 +100,5 @@ def test_a_saved_model_scores_the_same(tmp_path):
     model.fit(windows, windows[:10])
     model.save(tmp_path)
     loaded = persistence.load_model(tmp_path)
-    assert loaded.params() == {"input_dim": [2, 3], "k": 3, "max_rows": 40_000}
+    assert loaded.params() == {"input_dim": (2, 3), "k": 3, "max_rows": 40_000}
     np.testing.assert_array_equal(loaded.score_samples(x), model.score_samples(x))
