@@ -28,12 +28,13 @@ Labelled = tuple[NDArray[np.int64], Floats]
 Metrics = Mapping[str, float]
 Levels = Mapping[str, Metrics]
 
-_SHIFT = re.compile(r"(obs|actclip|act|both)(\d+(?:\.\d+)?)")
+_SHIFT = re.compile(r"(obs|actclip|act|both|shift)(\d+(?:\.\d+)?)")
 _KINDS = {
     "obs": "observations",
     "act": "actions",
     "both": "observations and actions",
     "actclip": "clipped actions",
+    "shift": "all features",
 }
 #: Axis name and what a random score reaches, for each quantity drawn.
 _QUANTITIES = {"roc_auc": ("AUROC", 0.5), "fpr95": ("FPR95", 0.95)}

@@ -224,6 +224,12 @@ def test_levels_of_one_run_have_a_line_for_each_kind_of_shift():
     assert [tick.get_text() for tick in others.get_xticklabels()] == ["perm", "expert-v2"]
 
 
+def test_shifts_of_rows_without_actions_have_a_line():
+    figure = plot_ood_levels({"flow": levels(["shift0.5", "shift1"])})
+    assert titles(figure) == 2 * ["shifted"]
+    np.testing.assert_array_equal(line(figure.axes[0], "all features").get_ydata(), [0.9, 0.9])
+
+
 def test_levels_of_several_runs_have_a_panel_for_each_kind_and_a_line_for_each_run():
     runs = {"flow": levels(["obs1", "actclip1"]), "vae": levels(["obs1"], 0.7)}
     figure = plot_ood_levels(runs)
