@@ -73,9 +73,8 @@ def fit_density(
     progress: bool,
 ) -> tuple[DensityModel, History]:
     """Fit and calibrate the configured model, going on from the run's checkpoint if it has one."""
-    model = make_model(
-        config.model.name, input_dim=data.input_dim, device=str(device), **config.model.params
-    )
+    params = config.model.params
+    model = make_model(config.model.name, input_dim=data.input_dim, **params).to(device)
     history = model.fit(
         data.rows["train"],
         data.rows["val"],

@@ -138,11 +138,10 @@ import torch
 from gormpo_density import DensityModel
 
 class Diagonal(DensityModel):
-    def __init__(self, input_dim: int, power: float = 2.0, device: str = "cpu") -> None:
+    def __init__(self, input_dim: int, power: float = 2.0) -> None:
         super().__init__(input_dim)
         self.power = power
         self.log_width = torch.nn.Parameter(torch.zeros(input_dim))
-        self.to(device)
 
     def _log_prob(self, z):
         width = self.log_width.exp()
