@@ -22,7 +22,7 @@ from gormpo_density.plots import (
     save_figure,
 )
 from gormpo_density.plots.scores import _band
-from gormpo_density.plots.style import PALETTE, robust_range, spread
+from gormpo_density.plots.style import PALETTE
 
 NORMAL = np.linspace(-12.0, -8.0, 100)
 ODD_NAMES = ["$x_{", "a_b", "_private", "/a/very/long/path/" * 9, "<b>"]
@@ -303,22 +303,3 @@ def test_windows_are_drawn_by_feature():
 def test_shapes_must_agree(recon, names):
     with pytest.raises(ShapeError, match="do not agree"):
         plot_reconstructions(np.zeros((3, 2)), np.zeros(recon), names)
-
-
-# Style -------------------------------------------------------------------------------------
-
-
-def test_robust_range_holds_ordinary_values_and_drops_far_ones():
-    values = np.arange(101.0)
-    assert robust_range(values) == (-5.0, 105.0)
-    assert robust_range(np.append(values, [1e9, np.nan, -np.inf])) == pytest.approx((-5, 105))
-    assert robust_range(np.array([np.nan])) == (0.0, 1.0)
-    low, high = robust_range(np.full(3, 7.0))
-    assert low < 7 < high
-
-
-def test_spread_keeps_both_ends():
-    names = [str(i) for i in range(10)]
-    assert spread(names, 4) == ["0", "3", "6", "9"]
-    assert spread(names, 20) == names
-    assert spread([], 3) == []
