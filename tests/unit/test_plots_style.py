@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from gormpo_density.plots.style import robust_range, spread
 
