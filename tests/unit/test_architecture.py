@@ -13,7 +13,10 @@ CORE = sorted((ROOT / "gormpo_density").rglob("*.py"))
 MOPO = sorted((ROOT / "rl").rglob("*.py"))
 OTHERS = sorted(path for folder in ("scripts", "tests") for path in (ROOT / folder).rglob("*.py"))
 
-SUPPORT = {"config", "cli", "runs", "metrics", "plots", "report", "penalty", "errors", "data"}
+SUPPORT = {
+    *("config", "cli", "runs", "metrics", "plots", "report", "penalty", "errors", "data"),
+    *("aggregate", "persistence", "atomic", "registry", "fitting"),
+}
 DRAWING = {"plots", "report", "density_report"}
 CATCH_ALL = {"utils.py", "common.py", "helpers.py"}
 SLOW_TO_IMPORT = {"matplotlib", "sklearn", "minari", "gymnasium"}

@@ -1,0 +1,218 @@
+"""The configuration of a MOPO run: a density run's sections, and those of the loop around it.
+
+task, seed, device, data, model, fit, calibration    the density model, as in a density run
+density, dynamics, penalty, bc, fqe, rollout, sac, evaluation, algorithm
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from gormpo_density.config import DensityConfig, Ratio, Section, UserPath
+
+PenaltyName = Literal["none", "mopo", "disagreement", "total_std", "density", "combination"]
+Algorithm = Literal["mopo", "bc", "td3bc"]
+Share = Annotated[float, Ge(0), Le(1)]
+Widths = tuple[PositiveInt, ...]
+
+
+class DynamicsConfig(Section):
+    """The ensemble that predicts the next observation and the reward.
+
+    Attributes:
+        run: Run folder (or its dynamics/ folder) whose ensemble is reused; None trains one.
+        members: Number of networks.
+        elites: How many of them, the best on held-out episodes, make rollouts.
+        hidden_dims: Width of each hidden layer.
+        weight_decay: L2 coefficient of each layer, the output layer last.
+        lr: Largest learning rate.
+        batch_size: Rows a step.
+        epochs: Most passes over the training rows.
+        patience: A member stops after so many epochs that did not improve it.
+    """
+
+    run: UserPath | None = None
+    members: PositiveInt = 7
+    elites: PositiveInt = 5
+    hidden_dims: Widths = (200, 200, 200, 200)
+    weight_decay: tuple[NonNegativeFloat, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
+    lr: PositiveFloat = 1e-3
+    batch_size: PositiveInt = 512
+    epochs: PositiveInt = 12
+    patience: PositiveInt = 5
+
+    @model_validator(mode="after")
+    def _check(self) -> "DynamicsConfig":
+        if self.elites > self.members:
+            raise ValueError(f"has {self.elites} elites of {self.members} members")
+        if len(self.weight_decay) != len(self.hidden_dims) + 1:
+            raise ValueError(
+                f"needs a weight_decay for each of {len(self.hidden_dims) + 1} layers, "
+                f"has {len(self.weight_decay)}"
+            )
+        return self
+
+
+class PenaltyConfig(Section):
+    """What a model transition costs for being uncertain or off the data.
+
+    Attributes:
+        name: "none" (MBPO), "mopo" (largest aleatoric std), "disagreement", "total_std",
+            "density" (a function of the surprise u) or "combination" (std times e^(weight u)).
+        coef: Factor in units of the reward's standard deviation; "auto" keeps the mean penalty
+            of policy rollouts at `target` by a dual variable that starts at 1.
+        target: Mean penalty, before the factor, that "auto" aims at.
+        kind: Function of u, see `gormpo_density.penalty`; for "density" only.
+        cap: Largest u that counts.
+        score: Score of the density model; None is its default one.
+        weight: Factor of u in the exponent; for "combination" only.
+        calibrate_on: Whose actions on held-out states set the threshold: the cloned "policy" or
+            the "data".
+        truncate: A rollout ends where u exceeds this; None never.
+        warn_flagged: Share of rollout rows with u > 0 above which a warning is given.
+    """
+
+    name: PenaltyName = "density"
+    coef: NonNegativeFloat | Literal["auto"] = 1.0
+    target: PositiveFloat = 0.1
+    kind: str = "linear"
+    cap: PositiveFloat = 10.0
+    score: str | None = None
+    weight: NonNegativeFloat = 0.1
+    calibrate_on: Literal["policy", "data"] = "policy"
+    truncate: float | None = None
+    warn_flagged: Share = 0.5
+
+    @property
+    def needs_density(self) -> bool:
+        """Whether a density model takes part."""
+        return self.name in ("density", "combination") or self.truncate is not None
+
+
+class BCConfig(Section):
+    """Behaviour cloning: the policy to start from and to stay near.
+
+    Attributes:
+        steps: Gradient steps.
+        batch_size: Rows a step.
+        lr: Largest learning rate (cosine).
+    """
+
+    steps: PositiveInt = 6000
+    batch_size: PositiveInt = 256
+    lr: PositiveFloat = 1e-3
+
+
+class FQEConfig(Section):
+    """Fitted Q evaluation of the cloned policy on real data: the critics to start from.
+
+    Attributes:
+        regression_steps: Steps towards the data's own discounted returns.
+        steps: Steps of temporal differences after them.
+    """
+
+    regression_steps: NonNegativeInt = 2000
+    steps: NonNegativeInt = 4000
+
+
+class RolloutConfig(Section):
+    """Model rollouts: when, from how many states, how long, kept for how long.
+
+    Attributes:
+        starts: Real states that one generation of rollouts starts from.
+        length: Steps of each, at most.
+        frequency: Updates between generations.
+        retain: Generations kept; older ones are dropped.
+        termination: A rule's name (see `rl.termination`), "module:function", "learned", "never",
+            or "auto": the environment's own rule.
+    """
+
+    starts: PositiveInt = 8000
+    length: PositiveInt = 5
+    frequency: PositiveInt = 1000
+    retain: PositiveInt = 5
+    termination: str = "auto"
+
+
+class SACConfig(Section):
+    """Soft actor-critic on real and model rows.
+
+    Attributes:
+        epochs: Epochs; each is `steps_per_epoch` updates, one line of history.csv.
+        steps_per_epoch: Updates of an epoch.
+        batch_size: Rows an update.
+        real_ratio: Share of real rows in a batch.
+        hidden_dims: Width of each hidden layer of actor and critics.
+        gamma: Discount.
+        tau: Step of the target critics (Polyak).
+        actor_lr: Largest learning rate of the actor, falling to zero along a half cosine.
+        critic_lr: Learning rate of the critics.
+        alpha: Temperature; "auto" learns it. Without effect while `kl` is on.
+        alpha_lr: Learning rate of the temperature.
+        target_entropy: Entropy that "auto" aims at; None is minus the number of action dimensions.
+        kl: Weight of KL(pi || pi_BC) in the actor's loss, in place of the entropy; 0 is plain SAC.
+        warm_start: Start from the cloned policy and its critics.
+        ema: Step of the averaged actor after each update.
+    """
+
+    epochs: PositiveInt = 20
+    steps_per_epoch: PositiveInt = 1000
+    batch_size: PositiveInt = 256
+    real_ratio: Share = 0.05
+    hidden_dims: Widths = (256, 256)
+    gamma: Ratio = 0.99
+    tau: Annotated[float, Gt(0), Le(1)] = 0.005
+    actor_lr: PositiveFloat = 1e-4
+    critic_lr: PositiveFloat = 3e-4
+    alpha: PositiveFloat | Literal["auto"] = "auto"
+    alpha_lr: PositiveFloat = 3e-4
+    target_entropy: float | None = None
+    kl: NonNegativeFloat = 0.5
+    warm_start: bool = True
+    ema: Annotated[float, Gt(0), Le(1)] = 0.0005
+
+
+class EvaluationConfig(Section):
+    """Measuring the policy in the environment.
+
+    Attributes:
+        env_id: Gymnasium id; None is the data's own environment.
+        episodes: Episodes at the end, of the deterministic and of the stochastic policy each.
+        every: Epochs between evaluations on the way; 0 for none.
+        episodes_on_the_way: Episodes of those.
+        actor: The reported one: "last", or "ema" (the averaged one).
+    """
+
+    env_id: str | None = None
+    episodes: PositiveInt = 50
+    every: NonNegativeInt = 5
+    episodes_on_the_way: PositiveInt = 10
+    actor: Literal["last", "ema"] = "ema"
+
+
+class MOPOConfig(DensityConfig):
+    """Everything that decides a MOPO run.
+
+    Attributes:
+        algorithm: "mopo", or a baseline without a model: "bc" or "td3bc".
+        density: Run folder of the density model; None trains the one of `model` and `fit`.
+        dynamics: The ensemble.
+        penalty: The penalty of model transitions.
+        bc: Behaviour cloning.
+        fqe: The critics to start from.
+        rollout: Model rollouts.
+        sac: The policy optimiser.
+        evaluation: Episodes in the environment.
+    """
+
+    algorithm: Algorithm = "mopo"
+    density: Path | None = None
+    dynamics: DynamicsConfig = DynamicsConfig()
+    penalty: PenaltyConfig = PenaltyConfig()
+    bc: BCConfig = BCConfig()
+    fqe: FQEConfig = FQEConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    sac: SACConfig = SACConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
