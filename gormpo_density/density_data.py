@@ -7,15 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gormpo_density.config import DataConfig
-from gormpo_density.data.files import load_file, load_rows
-from gormpo_density.data.sources import is_here, load_dataset
+from gormpo_density.data.files import load_rows
+from gormpo_density.data.sources import SUFFIXES, data_file, is_here, load_transitions
 from gormpo_density.data.sparse import sparsify
 from gormpo_density.data.splits import split_episodes
 from gormpo_density.data.transitions import DatasetInfo, Transitions
 from gormpo_density.errors import ConfigError, DataError
 
 Rows = NDArray[np.float32]
-SUFFIXES = (".npz", ".hdf5", ".h5", ".pkl", ".pickle", ".csv", ".npy")
 
 
 @dataclass(frozen=True)
@@ -120,33 +119,18 @@ def load_other_rows(
 
 
 def _load(config: DataConfig, progress: bool) -> Transitions | Rows:
-    path = config.data_path
-    if path is None and config.data_dir is not None and config.dataset is not None:
-        path = _find_in(config.data_dir, config.dataset)
-    if path is None:
-        if config.dataset is None:
-            raise ConfigError("no data: give data.dataset, data.data_path or a task")
-        return load_dataset(config.dataset, progress=progress)
+    keys = (config.dataset, config.data_path, config.data_dir)
     try:
-        return load_file(path)
+        return load_transitions(*keys, progress=progress)
     except DataError:
-        if config.rows != "state_action":
+        path = data_file(*keys)
+        if path is None or config.rows != "state_action":
             raise
         try:
             return load_rows(path)  # plain rows have no actions to leave out
         except DataError:
             pass
         raise
-
-
-def _find_in(folder: Path, name: str) -> Path:
-    """Return the file called `name` in a folder, or in its sub-folder of that name."""
-    places = [folder / f"{name}{end}" for end in ("", *SUFFIXES)]
-    places += [folder / name / f"{name}{end}" for end in SUFFIXES]
-    for place in places:
-        if place.is_file():
-            return place
-    raise DataError(f"{folder}: no file {name} ({', '.join(SUFFIXES)}) in it or in {name}/")
 
 
 def _sparsified(data: Transitions | Rows, config: DataConfig) -> tuple[Transitions, Rows]:

@@ -9,9 +9,50 @@ from pathlib import Path
 from gormpo_density.data.behaviour import ENV_IDS
 from gormpo_density.data.minari import embedded_ids, is_local, load_minari, reference_scores
 from gormpo_density.data.transitions import Transitions
-from gormpo_density.errors import ConfigError
+from gormpo_density.errors import ConfigError, DataError
+
+SUFFIXES = (".npz", ".hdf5", ".h5", ".pkl", ".pickle", ".csv", ".npy")
 
 logger = logging.getLogger(__name__)
+
+
+def load_transitions(
+    dataset: str | None, data_path: Path | None, data_dir: Path | None, *, progress: bool = True
+) -> Transitions:
+    """Load what the keys of a `data` section name.
+
+    Args:
+        dataset: See `load_dataset`; with `data_dir`, the name of a file there.
+        data_path: A file, in place of a dataset.
+        data_dir: Folder that holds the file, or a folder named after the dataset that does.
+        progress: Show a progress bar while an embedded dataset is made.
+
+    Raises:
+        ConfigError: Nothing is named, or there is no such dataset.
+        DataError: The data is missing or malformed.
+    """
+    if (path := data_file(dataset, data_path, data_dir)) is not None:
+        return _load_file(path)
+    if dataset is None:
+        raise ConfigError("no data: give data.dataset, data.data_path or a task")
+    return load_dataset(dataset, progress=progress)
+
+
+def data_file(dataset: str | None, data_path: Path | None, data_dir: Path | None) -> Path | None:
+    """Return the file that the keys name; None for a dataset.
+
+    Raises:
+        DataError: `data_dir` has no such file.
+    """
+    if data_path is not None or data_dir is None or dataset is None:
+        return data_path
+    places = [data_dir / f"{dataset}{end}" for end in ("", *SUFFIXES)]
+    places += [data_dir / dataset / f"{dataset}{end}" for end in SUFFIXES]
+    for place in places:
+        if place.is_file():
+            return place
+    kinds = ", ".join(SUFFIXES)
+    raise DataError(f"{data_dir}: no file {dataset} ({kinds}) in it or in {dataset}/")
 
 
 def load_dataset(dataset: str, *, progress: bool = True) -> Transitions:
@@ -90,11 +131,15 @@ def _d4rl_folder() -> Path:
 
 def _load_d4rl_file(file: Path, task: str) -> Transitions:
     """Load D4RL's file. Its environments were v2, which Gymnasium keeps as v4 (no mujoco-py)."""
-    from gormpo_density.data.files import load_file
-
     env = _parse(task)[0]
     low, high = reference_scores(env)
-    data = load_file(file)
+    data = _load_file(file)
     env_id = ENV_IDS[env].replace("-v5", "-v4")
     info = replace(data.info, requested=task, env_id=env_id, ref_min_score=low, ref_max_score=high)
     return replace(data, info=info)
+
+
+def _load_file(path: Path) -> Transitions:
+    from gormpo_density.data.files import load_file
+
+    return load_file(path)

@@ -1,0 +1,183 @@
+"""The offline data of a run: tensors on one device, split by episode, with their returns."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gormpo_density.config import DataConfig
+from gormpo_density.data.sources import load_transitions
+from gormpo_density.data.sparse import sparsify
+from gormpo_density.data.splits import split_episodes
+from gormpo_density.data.transitions import DatasetInfo, RowKind, Transitions
+from gormpo_density.errors import ConfigError, DataError
+
+_NEGLIGIBLE = 0.05  # weight of what lies beyond a cut episode, below which its return is known
+
+
+@dataclass(frozen=True, eq=False)
+class OfflineData:
+    """Transitions on one device, and which rows belong to which split.
+
+    Attributes:
+        obs: (N, O) float32.
+        action: (N, A) float32, the environment's units.
+        reward: (N,) float32.
+        next_obs: (N, O) float32.
+        terminated: (N,) bool.
+        episode: (N,) int64.
+        splits: Row numbers of "train", "val", "cal" and "test", by whole episodes.
+        info: Where the data came from.
+    """
+
+    obs: Tensor
+    action: Tensor
+    reward: Tensor
+    next_obs: Tensor
+    terminated: Tensor
+    episode: Tensor
+    splits: dict[str, Tensor]
+    info: DatasetInfo
+
+    @property
+    def obs_dim(self) -> int:
+        """O, the width of an observation."""
+        return self.obs.shape[1]
+
+    @property
+    def action_dim(self) -> int:
+        """A, the width of an action."""
+        return self.action.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.obs.device
+
+    def rows(self, kind: RowKind, split: str) -> Tensor:
+        """Return the rows (n, D) of a split that a density model scores; see `Transitions`."""
+        i = self.splits[split]
+        match kind:
+            case "state_action":
+                return torch.cat([self.obs[i], self.action[i]], 1)
+            case "next_state_action":
+                return torch.cat([self.next_obs[i], self.action[i]], 1)
+        raise ConfigError(
+            f"data.rows {kind!r} cannot be scored in a rollout; choose state_action or "
+            "next_state_action"
+        )
+
+    def n_episodes(self, split: str) -> int:
+        """Number of different episodes in a split."""
+        return len(self.episode[self.splits[split]].unique())
+
+    @cached_property
+    def reward_std(self) -> float:
+        """Standard deviation of the training rewards: the unit of a penalty's coefficient."""
+        std = self.reward[self.splits["train"]].std(correction=0).item()
+        return std if std > 1e-8 else 1.0
+
+    @cached_property
+    def reward_range(self) -> tuple[float, float]:
+        """Smallest and largest reward."""
+        return self.reward.min().item(), self.reward.max().item()
+
+    @cached_property
+    def reward_scale(self) -> float:
+        """Mean absolute training reward: rewards divided by it are of the order of 1."""
+        scale = self.reward[self.splits["train"]].abs().mean().item()
+        return scale if scale > 1e-8 else 1.0
+
+    @cached_property
+    def episode_returns(self) -> Tensor:
+        """Undiscounted return of each episode, in order of episode number."""
+        _, place = self.episode.unique(return_inverse=True)
+        totals = torch.zeros(int(place.max()) + 1, device=self.device, dtype=torch.float64)
+        return totals.index_add_(0, place, self.reward.double())
+
+    def discounted_returns(self, gamma: float) -> tuple[Tensor, Tensor]:
+        """Return each row's discounted return to the end of its episode.
+
+        G_t = r_t + gamma G_(t+1). An episode that was cut (a time limit) hides what came later,
+        so a row's return is known only where that weighs less than 5 %: gamma^k < .05, k the
+        number of rows that are left.
+
+        Returns:
+            The returns (N,), and where they are known (N,) bool.
+        """
+        reward = self.reward.double().cpu().numpy()
+        last = np.append(np.diff(self.episode.cpu().numpy()) != 0, True)
+        total, left = np.zeros(len(reward)), np.zeros(len(reward))
+        value, rows, ended = 0.0, 0.0, self.terminated.cpu().numpy()
+        for t in range(len(reward) - 1, -1, -1):
+            if last[t]:
+                value, rows = 0.0, math.inf if ended[t] else 0.0
+            value, rows = reward[t] + gamma * value, rows + 1
+            total[t], left[t] = value, rows
+        known = gamma**left < _NEGLIGIBLE
+        returns = torch.from_numpy(total).to(self.device, torch.float32)
+        return returns, torch.from_numpy(known).to(self.device)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the data and of its splits, by which trained parts are known again."""
+        digest = hashlib.sha256()
+        for part in (self.obs, self.action, self.reward, self.next_obs, self.terminated):
+            digest.update(part.cpu().numpy().tobytes())
+        for name in sorted(self.splits):
+            digest.update(self.splits[name].cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def load_offline_data(
+    config: DataConfig, seed: int, device: torch.device, *, progress: bool = True
+) -> OfflineData:
+    """Load what the `data` section names, split it by episode, and put it on a device.
+
+    Raises:
+        ConfigError: A width that the configuration states is not the data's.
+        DataError: The data is missing, malformed, or too small to split.
+    """
+    data = load_transitions(config.dataset, config.data_path, config.data_dir, progress=progress)
+    if config.sparse:
+        data = sparsify(data)
+    _check_widths(config, data)
+    ratios = {name: getattr(config, name) for name in ("val_ratio", "cal_ratio", "test_ratio")}
+    try:
+        splits = split_episodes(data.episode, **ratios, seed=seed)
+    except DataError as error:
+        raise DataError(f"{data.info.name}: {error}") from error
+    return to_device(
+        data, {n: getattr(splits, n) for n in ("train", "val", "cal", "test")}, device
+    )
+
+
+def to_device(
+    data: Transitions, splits: dict[str, NDArray[np.int64]], device: torch.device
+) -> OfflineData:
+    """Put transitions and the row numbers of their splits on a device."""
+    tensors = {
+        name: torch.from_numpy(getattr(data, name)).to(device)
+        for name in ("obs", "action", "reward", "next_obs", "terminated", "episode")
+    }
+    return OfflineData(
+        **tensors,
+        splits={name: torch.from_numpy(index).to(device) for name, index in splits.items()},
+        info=data.info,
+    )
+
+
+def _check_widths(config: DataConfig, data: Transitions) -> None:
+    found = {"obs_dim": data.obs.shape[1], "action_dim": data.action.shape[1]}
+    problems = [
+        f"data.{key} is {getattr(config, key)}, but {data.info.name} has {width}"
+        for key, width in found.items()
+        if getattr(config, key) not in (None, width)
+    ]
+    if problems:
+        raise ConfigError(problems)
