@@ -126,7 +126,7 @@ def false_alarm_bootstrap(
     (flagged, rows), times = np.unique(contents, axis=1, return_counts=True)
     drawn = rng.multinomial(times.sum(), times / times.sum(), n_resamples)
     rates = (drawn @ flagged) / (drawn @ rows)
-    return _percentile_interval(np.append(np.mean(flags), rates), confidence)
+    return percentile_interval(np.append(np.mean(flags), rates), confidence)
 
 
 def conformal_interval(n: int, alpha: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -191,7 +191,7 @@ def episode_bootstrap_interval(
         - _resampled_auroc(normal.second, level.second, home, place, counts)
         for level, place in zip(levels, places, strict=True)
     ]
-    return _percentile_interval(np.mean(differences, axis=0), confidence)
+    return percentile_interval(np.mean(differences, axis=0), confidence)
 
 
 def _resample_episodes(
@@ -235,8 +235,8 @@ def _resampled_auroc(
     return np.asarray(won / (n_normal * n_anomaly))
 
 
-def _percentile_interval(values: NDArray[np.float64], confidence: float) -> Interval:
-    """Interval of the resampled values[1:] around the measured values[0]."""
+def percentile_interval(values: NDArray[np.float64], confidence: float) -> Interval:
+    """Return the interval of the resampled values[1:] around the measured values[0]."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(values[1:], [tail, 1 - tail])
     return Interval(float(values[0]), float(low), float(high))

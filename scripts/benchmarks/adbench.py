@@ -17,8 +17,9 @@ from benchmarks import peers
 from benchmarks.cells import Bench, Cell, Result
 from benchmarks.datasets import LabelledRows, OneClassSplit, load_adbench, one_class_split
 from benchmarks.scorers import Recipe, Scorer, baselines
-from benchmarks.tables import mean_interval, show, table
+from benchmarks.tables import show, table
 from gormpo_density import DensityModel, Ensemble
+from gormpo_density.aggregate import mean_interval
 from gormpo_density.metrics import detection_metrics
 
 

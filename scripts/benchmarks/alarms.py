@@ -16,8 +16,9 @@ import torch
 from benchmarks.cells import Bench, Cell, Result
 from benchmarks.datasets import LabelledRows, load_adbench
 from benchmarks.scorers import Recipe, Scorer, baselines, from_recipe
-from benchmarks.tables import mean_interval, show, table
+from benchmarks.tables import show, table
 from gormpo_density import Calibration
+from gormpo_density.aggregate import mean_interval
 from gormpo_density.metrics import conformal_interval
 
 ALPHA = 0.05

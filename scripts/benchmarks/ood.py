@@ -22,7 +22,8 @@ from benchmarks.ood_cells import (
     measure,
     scorers,
 )
-from benchmarks.tables import mean_interval, show, table
+from benchmarks.tables import show, table
+from gormpo_density.aggregate import mean_interval
 from gormpo_density.metrics import Interval
 
 #: What was measured of each scorer, by split.

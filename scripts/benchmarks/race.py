@@ -16,8 +16,9 @@ from benchmarks.cells import Bench, Cell, Result
 from benchmarks.datasets import EpisodeSplit, episode_split, load_mujoco
 from benchmarks.peers import FLOW_LIBRARIES, SIZE
 from benchmarks.scorers import Recipe
-from benchmarks.tables import mean_interval, show, table
+from benchmarks.tables import show, table
 from benchmarks.training import adam_epochs
+from gormpo_density.aggregate import mean_interval
 
 SUBJECT = "hopper_medium"
 CONFIG = "hopper.yaml"

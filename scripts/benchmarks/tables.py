@@ -15,15 +15,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Return the mean and Student's interval; its ends are nan for a single value."""
-    mean, n = float(np.mean(values)), len(values)
-    if n < 2:
-        return Interval(mean, math.nan, math.nan)
-    half = stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n)
-    return Interval(mean, mean - float(half), mean + float(half))
-
-
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Return the median and the order statistics that enclose it, whatever the distribution.
 
