@@ -9,7 +9,7 @@ import functools
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -69,20 +69,28 @@ class CommandParser(StrictParser):
         prog: How the command is called, for the help text.
         description: What it does, one line.
         aliases: Further flags, each with the path of the configuration it sets.
+        text: Paths whose values are text whatever they look like, besides those of all commands.
     """
 
-    def __init__(self, prog: str, description: str, aliases: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        prog: str,
+        description: str,
+        aliases: Mapping[str, str],
+        text: Collection[str] = (),
+    ) -> None:
         super().__init__(prog, description)
         self.set_defaults(overrides=[])
+        self._text = _TEXT.union(text)
         self._add_run_flags()
-        self._add_setting("--task", "task", "NAME", "name of the run; alone, also its data")
-        self._add_setting("--data-path", "data.data_path", "FILE", "data of one's own")
-        self._add_setting("--data-dir", "data.data_dir", "DIR", "folder that holds the data")
-        self._add_setting("--device", "device", "auto|cpu|cuda", "where to compute")
+        self.add_setting("--task", "task", "NAME", "name of the run; alone, also its data")
+        self.add_setting("--data-path", "data.data_path", "FILE", "data of one's own")
+        self.add_setting("--data-dir", "data.data_dir", "DIR", "folder that holds the data")
+        self.add_setting("--device", "device", "auto|cpu|cuda", "where to compute")
         for alias, path in aliases.items():
             flag = _dashed(f"--{alias}")
             if flag not in self._option_string_actions:
-                self._add_setting(flag, path, "V", f"the same as --set {path}=V")
+                self.add_setting(flag, path, "V", f"the same as --set {path}=V")
 
     def _add_run_flags(self) -> None:
         self.add_argument("--config", metavar="NAME|PATH", help="YAML or JSON configuration")
@@ -95,7 +103,7 @@ class CommandParser(StrictParser):
         )
         self.add_argument("--model", metavar="NAME", help="use this model, with its defaults")
         self.add_argument(
-            "--run-dir", type=Path, metavar="DIR", help="default: runs/<task>-<model>-seed<seed>"
+            "--run-dir", type=Path, metavar="DIR", help="default: runs/<task>-<name>-seed<seed>"
         )
         existing = self.add_mutually_exclusive_group()
         existing.add_argument("--resume", action="store_true", help="go on with a killed run")
@@ -113,14 +121,22 @@ class CommandParser(StrictParser):
         seeds.add_argument("--seeds", nargs="+", metavar="N", help="one run for each seed")
         self.add_argument("--quiet", action="store_true", help="no progress bars")
 
-    def _add_setting(self, flag: str, path: str, metavar: str, text: str) -> None:
+    def add_setting(self, flag: str, path: str, metavar: str, text: str) -> None:
+        """Add a flag that sets one value of the configuration.
+
+        Args:
+            flag: For example "--data-path".
+            path: Where the value goes, dotted.
+            metavar: What stands for the value in the help text.
+            text: The help text.
+        """
         self.add_argument(
-            flag,
+            _dashed(flag),
             dest="overrides",
             action="append",
-            type=functools.partial(_setting, path),
+            type=functools.partial(_setting, path, is_text=path in self._text),
             metavar=metavar,
-            help=text,
+            help=text.replace("%", "%%"),
         )
 
 
@@ -130,9 +146,8 @@ def _dashed(word: str) -> str:
     return flag.replace("_", "-") + equals + value if word.startswith("--") else word
 
 
-def _setting(path: str, value: str) -> str:
-    text = json.dumps(value, ensure_ascii=False) if path in _TEXT else value
-    return f"{path}={text}"
+def _setting(path: str, value: str, is_text: bool = False) -> str:
+    return f"{path}={json.dumps(value, ensure_ascii=False) if is_text else value}"
 
 
 def settings_of_runs(args: argparse.Namespace) -> list[list[str]]:

@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, Field, PositiveInt, create_model, model_validator
@@ -19,7 +19,7 @@ from gormpo_density.config_tree import COMMAND_LINE, ConfigTree
 from gormpo_density.data.ood import parse_level
 from gormpo_density.data.transitions import RowKind
 from gormpo_density.errors import ConfigError
-from gormpo_density.gormpo_keys import ALIASES, implied_model, translate
+from gormpo_density.gormpo_keys import DENSITY_KEYS, FlatKeys, implied_model
 from gormpo_density.registry import model_class
 from gormpo_density.schema import Section, signature_model
 
@@ -30,6 +30,7 @@ __all__ = [
     "DensityConfig",
     "Device",
     "ExportConfig",
+    "FlatKeys",
     "ModelSection",
     "Ratio",
     "Section",
@@ -37,6 +38,7 @@ __all__ = [
     "UserPath",
     "dump_config",
     "load_config",
+    "resolve_config",
     "signature_model",
 ]
 
@@ -158,11 +160,20 @@ class DensityConfig(Section):
         return self
 
 
+C = TypeVar("C", bound=DensityConfig)
+
+
 @functools.cache
-def density_schema(cls: type | None) -> type[DensityConfig]:
-    """Return `DensityConfig` with the parameters of a model class; None leaves them unchecked.
+def density_schema(
+    cls: type | None, base: type[DensityConfig] = DensityConfig
+) -> type[DensityConfig]:
+    """Return a schema with the parameters of a model class; None leaves them unchecked.
 
     A parameter of both `__init__` and `fit`, such as a VAE's beta, is the model section's.
+
+    Args:
+        cls: The model's class.
+        base: Schema of the command, to be extended.
 
     Raises:
         ConfigError: The signatures of the class cannot be read.
@@ -172,9 +183,7 @@ def density_schema(cls: type | None) -> type[DensityConfig]:
     if cls is not None:
         model = signature_model(cls, "__init__", ModelSection, _NOT_MODEL_KEYS)
         fit = signature_model(cls, "fit", Section, _NOT_FIT_KEYS.union(model.model_fields))
-    return create_model(
-        "DensityConfig", __base__=DensityConfig, model=(model, ...), fit=(fit, ...)
-    )
+    return create_model(base.__name__, __base__=base, model=(model, ...), fit=(fit, ...))
 
 
 def load_config(
@@ -191,20 +200,44 @@ def load_config(
     Raises:
         ConfigError: Every problem at once, each with file and dotted path.
     """
-    tree = ConfigTree({}, COMMAND_LINE) if name is None else ConfigTree.read(name)
-    return density_config(tree, overrides, model)
+    return density_config(ConfigTree.read(name), overrides, model)
 
 
 def density_config(
     tree: ConfigTree, overrides: Iterable[str] = (), model: str | None = None
 ) -> DensityConfig:
     """Check a tree of values as `load_config` does a file."""
-    translate(tree)
+    return resolve_config(tree, overrides, model, DensityConfig, DENSITY_KEYS)
+
+
+def resolve_config(
+    tree: ConfigTree,
+    overrides: Iterable[str],
+    model: str | None,
+    base: type[C],
+    keys: FlatKeys,
+) -> C:
+    """Check a tree of values as `load_config` does, for a command with sections of its own.
+
+    Args:
+        tree: The values; changed.
+        overrides: As for `load_config`.
+        model: As for `load_config`.
+        base: What the command expects; the parameters of the density model are added to it.
+        keys: What it accepts at the top level besides.
+
+    Raises:
+        ConfigError: Every problem at once, each with file and dotted path.
+    """
+    keys.rename(tree)
     if model is not None:
         _switch_model(tree, model)
-    tree.override(overrides, ALIASES)
+    tree.override(overrides, keys.aliases)
+    keys.translate(tree)
     _choose_data(tree)
-    return tree.validate(density_schema(_chosen_class(tree)))
+    schema: Any = density_schema(_chosen_class(tree), base)
+    config: C = tree.validate(schema)
+    return config
 
 
 def dump_config(config: Section) -> str:

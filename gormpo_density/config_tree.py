@@ -33,8 +33,10 @@ class ConfigTree:
         self._origins: dict[str, str] = {}
 
     @classmethod
-    def read(cls, name: str | Path) -> "ConfigTree":
-        """Read a configuration by name or path; see `find_config` and `read_config`."""
+    def read(cls, name: str | Path | None) -> "ConfigTree":
+        """Read a configuration by name or path, see `find_config`; None gives an empty one."""
+        if name is None:
+            return cls({}, COMMAND_LINE)
         path = find_config(name)
         return cls(read_config(path), str(path))
 
@@ -78,11 +80,16 @@ class ConfigTree:
             aliases: Dotted path of each key that is accepted at the top level.
         """
         for alias in aliases.keys() & self.values.keys():
-            value, path = self.values.pop(alias), aliases[alias]
-            if self.get(path) is None:
-                self.set(path, value, f"{self.source} ({alias})")
-            else:
-                self.problems.append(f"{self.source}: {alias} and {path} are the same; keep one")
+            self.claim(alias, aliases[alias], self.values[alias])
+
+    def claim(self, key: str, path: str, value: Any) -> None:
+        """Replace a top-level key by what it means at a path; the command line outdoes a file."""
+        origin, there = self.origin(key), self.origin(path)
+        del self.values[key]
+        if self.get(path) is None or origin == COMMAND_LINE != there:
+            self.set(path, value, f"{origin} ({key})")
+        elif origin == COMMAND_LINE or there != COMMAND_LINE:
+            self.problems.append(f"{origin}: {key} and {path} are the same; keep one")
 
     def override(self, settings: Iterable[str], aliases: Mapping[str, str]) -> None:
         """Apply "path=value" settings of the command line, in order.

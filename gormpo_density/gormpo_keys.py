@@ -1,18 +1,56 @@
-"""The flat keys of GORMPO's density files, and what each one means here.
+"""The flat keys of GORMPO's files, and what each one means here; those of its density files.
 
 A key is honoured under the path it stands for, or has no effect and its user is told why.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gormpo_density.config_tree import ConfigTree
 
 logger = logging.getLogger(__name__)
 
-#: The path that each flat key stands for; the flags of the same names mean the same.
-ALIASES: Mapping[str, str] = {
+
+@dataclass(frozen=True)
+class FlatKeys:
+    """What a command accepts at the top level besides its sections.
+
+    A dash and an underscore in a key are the same.
+
+    Attributes:
+        aliases: The path that each key stands for; the flags of the same names mean the same.
+        without_effect: Keys that do nothing here, each with the reason why.
+        translations: Functions for keys that take more than another path. Each is called if its
+            key is there, and takes it away.
+    """
+
+    aliases: Mapping[str, str]
+    without_effect: Mapping[str, str]
+    translations: Mapping[str, Callable[[ConfigTree], None]]
+
+    def rename(self, tree: ConfigTree) -> None:
+        """Move a file's keys to where they belong, before the command line is applied."""
+        known = {*self.aliases, *self.without_effect, *self.translations}
+        for key in list(tree.values):
+            name = key.replace("-", "_")
+            if name in known and name not in tree.values:
+                tree.values[name] = tree.values.pop(key)
+        tree.rename(self.aliases)
+
+    def translate(self, tree: ConfigTree) -> None:
+        """Translate what is left at the top level; warn of each key that has no effect."""
+        for key, translation in self.translations.items():
+            if key in tree.values:
+                translation(tree)
+        for key in sorted(self.without_effect.keys() & tree.values.keys()):
+            del tree.values[key]
+            reason = self.without_effect[key]
+            logger.warning("%s: %s has no effect here: %s", tree.origin(key), key, reason)
+
+
+_ALIASES: Mapping[str, str] = {
     "data_path": "data.data_path",
     "val_ratio": "data.val_ratio",
     "test_ratio": "data.test_ratio",
@@ -44,17 +82,15 @@ _WITHOUT_EFFECT: Mapping[str, str] = {
 _IMPLIED_MODELS: Mapping[str, str] = {"latent_dim": "vae", "num_layers": "realnvp"}
 
 
-def translate(tree: ConfigTree) -> None:
-    """Move flat keys to their sections; warn of each that has no effect."""
-    tree.rename(ALIASES)
-    if tree.values.pop("use_rl_data", True) is not True:
+def _require_rl_data(tree: ConfigTree) -> None:
+    if tree.values.pop("use_rl_data") is not True:
         tree.problems.append(
             f"{tree.source}: use_rl_data must be true; for synthetic data call "
             "gormpo_density.create_synthetic_data in Python"
         )
-    for key in sorted(_WITHOUT_EFFECT.keys() & tree.values.keys()):
-        del tree.values[key]
-        logger.warning("%s: %s has no effect here: %s", tree.source, key, _WITHOUT_EFFECT[key])
+
+
+DENSITY_KEYS = FlatKeys(_ALIASES, _WITHOUT_EFFECT, {"use_rl_data": _require_rl_data})
 
 
 def implied_model(params: Mapping[str, Any]) -> str | None:

@@ -46,9 +46,9 @@ _PACKAGES = (
 )
 
 
-def default_run_path(task: str, model: str, seed: int) -> Path:
-    """Return runs/<task>-<model>-seed<seed>, with anything odd in the names made a dash."""
-    return Path("runs") / re.sub(r"[^A-Za-z0-9._-]+", "-", f"{task}-{model}-seed{seed}")
+def default_run_path(task: str, name: str, seed: int) -> Path:
+    """Return runs/<task>-<name>-seed<seed>, with anything odd in the names made a dash."""
+    return Path("runs") / re.sub(r"[^A-Za-z0-9._-]+", "-", f"{task}-{name}-seed{seed}")
 
 
 class RunFolder:

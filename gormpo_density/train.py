@@ -9,7 +9,7 @@ from gormpo_density.config import DensityConfig, ExportConfig, dump_config, load
 from gormpo_density.density_data import check_density_data
 from gormpo_density.density_run import run_density
 from gormpo_density.errors import ConfigError
-from gormpo_density.gormpo_keys import ALIASES
+from gormpo_density.gormpo_keys import DENSITY_KEYS
 from gormpo_density.runs import default_run_path
 
 
@@ -17,7 +17,9 @@ from gormpo_density.runs import default_run_path
 def main(argv: Sequence[str] | None = None) -> None:
     """Train one run for each seed; print where the results are."""
     parser = CommandParser(
-        "python -m gormpo_density.train", "Train a density model on an offline dataset.", ALIASES
+        "python -m gormpo_density.train",
+        "Train a density model on an offline dataset.",
+        DENSITY_KEYS.aliases,
     )
     args = parser.parse(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)

@@ -59,6 +59,15 @@ def test_text_stays_the_text_it_is(value: str) -> None:
         assert parse_yaml(setting.removeprefix(f"{path}="), "here") == value
 
 
+def test_a_command_says_which_more_of_its_settings_are_text() -> None:
+    parser = CommandParser("prog", "Does it.", {"model_dir": "a.run"}, text={"a.run"})
+    parser.add_setting("--run-of_a", "a.run", "RUN", "100 % of it")
+    assert parser.parse(["--model-dir", "1e6", "--run_of_a", "no"]).overrides == [
+        *('a.run="1e6"', 'a.run="no"')
+    ]
+    assert "100 % of it" in parser.format_help()
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -12,9 +12,12 @@ from gormpo_density import registry
 from gormpo_density.config import (
     ConfigTree,
     DensityConfig,
+    FlatKeys,
+    Section,
     density_config,
     dump_config,
     load_config,
+    resolve_config,
 )
 from gormpo_density.config_files import parse_yaml
 from gormpo_density.errors import ConfigError
@@ -220,6 +223,27 @@ def test_the_shipped_configs_resolve(name: str) -> None:
     assert config.model.name == "realnvp"
     assert config.calibration.alpha == 0.05
     assert config.ood
+
+
+class Window(Section):
+    size: int = 8
+
+
+class WindowConfig(DensityConfig):
+    window: Window = Window()
+
+
+def test_another_command_extends_the_sections_and_has_keys_of_its_own() -> None:
+    keys = FlatKeys({"window_size": "window.size"}, {}, {})
+    text = f"{TOY}window_size: 3\nfit: {{epochs: 2}}"
+    values = parse_yaml(text, "f.yaml")
+    config = resolve_config(
+        ConfigTree(values, "f.yaml"), ["model.width=5"], None, WindowConfig, keys
+    )
+    assert isinstance(config, WindowConfig)
+    assert (config.window.size, config.model.params["width"]) == (3, 5)
+    with pytest.raises(ConfigError, match="lr is unknown, did you mean"):
+        resolve_config(ConfigTree({"lr": 1}, "f.yaml"), [], "toy", WindowConfig, keys)
 
 
 texts = st.text(string.printable, max_size=8) | st.from_regex(r"[0-9]e[0-9]", fullmatch=True)

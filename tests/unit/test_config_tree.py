@@ -46,6 +46,38 @@ def test_a_value_may_hold_an_equals_sign() -> None:
     assert made.get("a") == "b=c"
 
 
+@pytest.mark.parametrize(
+    ("there", "settings", "lr", "origin"),
+    [
+        (None, [], 2.0, "f.yaml (lr)"),
+        (None, ["fit.lr=7"], 7, "command line"),
+        (1.0, ["lr=9"], 2.0, "command line (lr)"),
+    ],
+)
+def test_what_a_key_means_is_outdone_by_the_command_line_only(there, settings, lr, origin) -> None:
+    made = tree(lr=5.0, fit={"lr": there})
+    made.override(settings, {})
+    made.claim("lr", "fit.lr", 2.0)
+    assert made.values == {"fit": {"lr": lr}}
+    assert made.origin("fit.lr") == origin
+    assert made.problems == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "source"), [([], "f.yaml"), (["lr=1", "fit.lr=1"], "command line")]
+)
+def test_a_key_and_its_path_from_one_place_contradict_each_other(settings, source) -> None:
+    made = tree(lr=5.0, fit={"lr": 1.0})
+    made.override(settings, {})
+    made.claim("lr", "fit.lr", 2.0)
+    assert problems(made) == (f"{source}: lr and fit.lr are the same; keep one",)
+
+
+def test_without_a_name_a_tree_is_empty() -> None:
+    made = ConfigTree.read(None)
+    assert (made.values, made.source) == ({}, COMMAND_LINE)
+
+
 def test_get_is_none_where_there_is_nothing() -> None:
     assert tree(seed=1).get("fit.lr") is None
     assert tree(seed=1).get("seed.x") is None

@@ -90,6 +90,14 @@ def test_keys_without_effect_are_named(caplog) -> None:
     ]
 
 
+def test_a_dash_and_an_underscore_in_a_key_are_the_same(caplog) -> None:
+    config = resolve("task: hopper-medium-v2\nval-ratio: 0.2\nlog-freq: 10")
+    assert config.data.val_ratio == 0.2
+    assert "log_freq has no effect here" in caplog.text
+    (line,) = problems("task: hopper-medium-v2\nval-ratio: 0.2\nval_ratio: 0.2")
+    assert "val-ratio is unknown" in line
+
+
 @pytest.mark.parametrize(
     ("params", "name"), [({"latent_dim": 3}, "vae"), ({"num_layers": 6}, "realnvp"), ({}, None)]
 )
