@@ -232,8 +232,13 @@ class OODPenalty:
 
     def __call__(self, x: ArrayT) -> ArrayT:
         """Return the penalty (B,) of x (B, *event_shape): numpy for numpy, tensor for tensor."""
+        return self.with_surprise(x)[0]
+
+    def with_surprise(self, x: ArrayT) -> tuple[ArrayT, ArrayT]:
+        """Return the penalty (B,) and u (B,), not clipped, of x, which is scored once."""
         score = _tensor(self.model.score_samples(x, self.score))
-        return _as_kind(self.coef * self._of_score(score), x)
+        u = self.calibration.surprise(score)
+        return _as_kind(self.coef * self._of_score(score), x), _as_kind(u, x)
 
     def _of_score(self, score: Tensor) -> Tensor:
         if self.kind in GORMPO_KINDS:
@@ -245,8 +250,7 @@ class OODPenalty:
 
     def surprise(self, x: ArrayT) -> ArrayT:
         """Return u (B,) of x (B, *event_shape), not clipped."""
-        score = _tensor(self.model.score_samples(x, self.score))
-        return _as_kind(self.calibration.surprise(score), x)
+        return self.with_surprise(x)[1]
 
 
 def _check(kind: str, coef: float, cap: float) -> None:

@@ -64,6 +64,21 @@ def test_the_default_is_linear_with_coefficient_1_and_cap_10(model: StandardNorm
     torch.testing.assert_close(ood(x), ood.surprise(x).clamp(0, 10))
 
 
+def test_penalty_and_surprise_come_from_one_scoring(
+    model: StandardNormal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = normal_rows(50, seed=2) * 3
+    ood = OODPenalty(model, "tanh", coef=0.5)
+    expected = ood(x), ood.surprise(x)
+    calls: list[Tensor] = []
+    score_samples = model.score_samples
+    monkeypatch.setattr(
+        model, "score_samples", lambda x, score: calls.append(x) or score_samples(x, score)
+    )
+    torch.testing.assert_close(ood.with_surprise(x), expected)
+    assert len(calls) == 1
+
+
 def test_conformal_is_zero_exactly_where_nothing_is_flagged(model: StandardNormal) -> None:
     x = normal_rows(500, seed=2) * 2
     flagged = model.predict_anomaly(x)
