@@ -1,0 +1,134 @@
+"""What sets a penalty before a run and watches it in one.
+
+The threshold that u is 0 at, the share of rollout rows above it, and the coefficient.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gormpo_density import Calibration, DensityModel
+from gormpo_density.errors import ConfigError
+from rl.dynamics import EnsembleDynamics
+from rl.penalties import ROWS, ProposedStep, row_problems
+
+logger = logging.getLogger(__name__)
+
+_COEFFICIENTS = (1e-3, 1e3)
+
+
+def calibrate_on_policy(
+    density: DensityModel,
+    row_kind: str,
+    obs: Tensor,
+    act: Callable[[Tensor, torch.Generator], Tensor],
+    dynamics: EnsembleDynamics,
+    generator: torch.Generator,
+    *,
+    alpha: float = 0.05,
+    score: str | None = None,
+    n_episodes: int | None = None,
+) -> Calibration:
+    """Set the threshold on held-out states with a policy's actions in place of the data's.
+
+    Even a cloned policy does not act as the data do: a threshold at level alpha of the data flags
+    more than alpha of the policy's first steps. This one flags alpha of them.
+
+    Args:
+        density: The fitted model; its calibration of that score is replaced.
+        row_kind: What it was fitted on. For "next_state_action" the next states are sampled from
+            the dynamics, as they are in rollouts.
+        obs: States (n, O) that the density model was not fitted on.
+        act: Actions (n, A) of the stochastic policy, drawn with a generator.
+        dynamics: The fitted ensemble.
+        generator: Source of actions and next states.
+        alpha: Share of the policy's rows below the threshold.
+        score: The score to calibrate; the default one when absent.
+        n_episodes: Number of episodes the states come from.
+
+    Returns:
+        The calibration, also kept in the model.
+
+    Raises:
+        ConfigError: The density model scores other rows, or has no such score.
+        DataError: A row is not finite, or there is none.
+    """
+    action = act(obs, generator)
+    if problems := row_problems(density, row_kind, obs.shape[1], action.shape[1]):
+        raise ConfigError(problems)
+    next_obs, _ = dynamics.sample(obs, action, generator)
+    rows = ROWS[row_kind](ProposedStep(obs, action, next_obs))
+    return density.calibrate(rows, alpha, score, n_episodes)
+
+
+class FlaggedShare:
+    """The share of rollout rows that are off the support, with a warning when it runs away.
+
+    Args:
+        limit: Share above which the warning is given, once until it has been below again.
+
+    Attributes:
+        share: That of the newest generation of rollouts; nan before the first.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.share = math.nan
+        self._is_above = False
+
+    def update(self, surprise: Tensor) -> float:
+        """Take u (N,) of a generation of rollouts and return the share of rows with u > 0."""
+        self.share = (surprise > 0).float().mean().item()
+        was_above, self._is_above = self._is_above, self.share > self.limit
+        if self._is_above and not was_above:
+            logger.warning(
+                "%.0f %% of the rollout rows are off the data's support (u > 0), more than "
+                "penalty.warn_flagged = %g: the policy leaves the data",
+                *(100 * self.share, self.limit),
+            )
+        return self.share
+
+
+class AutoCoefficient:
+    """A penalty coefficient that keeps the mean penalty of rollouts at a target.
+
+    The dual variable of: maximise the return subject to E[penalty] <= target. After each
+    generation of rollouts it takes a step of dual ascent, in its logarithm,
+
+        log coef <- log coef + lr (mean penalty - target), coef within [1e-3, 1e3].
+
+    Args:
+        target: Mean penalty, before the coefficient.
+        lr: Rate.
+        coef: The first value.
+
+    Attributes:
+        coef: The present value.
+
+    Source:
+        Haarnoja et al. 2018, arXiv:1812.05905, eq. 17 (the temperature of SAC), with the mean
+        penalty in place of the entropy.
+    """
+
+    def __init__(self, target: float, lr: float = 0.5, coef: float = 1.0) -> None:
+        self.target = target
+        self.lr = lr
+        self.coef = coef
+
+    def update(self, mean_penalty: float) -> float:
+        """Take the mean penalty of a generation of rollouts and return the new coefficient."""
+        log_coef = math.log(self.coef) + self.lr * (mean_penalty - self.target)
+        lowest, highest = map(math.log, _COEFFICIENTS)
+        self.coef = math.exp(min(max(log_coef, lowest), highest))
+        return self.coef
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what a resumed run goes on with."""
+        return {"coef": self.coef}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Take over the state of another."""
+        self.coef = state["coef"]
