@@ -4,13 +4,22 @@ task, seed, device, data, model, fit, calibration    the density model, as in a 
 density, dynamics, penalty, bc, fqe, rollout, sac, evaluation, algorithm
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from gormpo_density.config import DensityConfig, Ratio, Section, UserPath
+from gormpo_density.config import (
+    ConfigTree,
+    DensityConfig,
+    Ratio,
+    Section,
+    UserPath,
+    resolve_config,
+)
+from rl.gormpo_keys import MOPO_KEYS
 
 PenaltyName = Literal["none", "mopo", "disagreement", "total_std", "density", "combination"]
 Algorithm = Literal["mopo", "bc", "td3bc"]
@@ -208,7 +217,7 @@ class MOPOConfig(DensityConfig):
     """
 
     algorithm: Algorithm = "mopo"
-    density: Path | None = None
+    density: UserPath | None = None
     dynamics: DynamicsConfig = DynamicsConfig()
     penalty: PenaltyConfig = PenaltyConfig()
     bc: BCConfig = BCConfig()
@@ -216,3 +225,10 @@ class MOPOConfig(DensityConfig):
     rollout: RolloutConfig = RolloutConfig()
     sac: SACConfig = SACConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+
+def load_mopo_config(
+    name: str | Path | None, overrides: Iterable[str] = (), *, model: str | None = None
+) -> MOPOConfig:
+    """Read, override and check a configuration; see `gormpo_density.config.load_config`."""
+    return resolve_config(ConfigTree.read(name), overrides, model, MOPOConfig, MOPO_KEYS)
