@@ -184,7 +184,7 @@ def _actions(
     return clipped
 
 
-def check_environment(env_id: str, obs_dim: int, action_dim: int) -> None:
+def check_environment(env_id: str, obs_dim: int, action_dim: int) -> tuple[Tensor, Tensor]:
     """Make sure that an environment exists and has the spaces of the data.
 
     Args:
@@ -192,8 +192,12 @@ def check_environment(env_id: str, obs_dim: int, action_dim: int) -> None:
         obs_dim: Width of the data's observations.
         action_dim: Width of the data's actions.
 
+    Returns:
+        Lowest and highest action, each (A,) float32.
+
     Raises:
-        ConfigError: It cannot be made, or a space is not a vector (Box) of the data's width.
+        ConfigError: It cannot be made, or a space is not a vector (Box) of the data's width, or
+            an action is not bounded.
     """
     with mujoco_warnings_logged(), _make(env_id) as env:
         spaces = {
@@ -208,6 +212,11 @@ def check_environment(env_id: str, obs_dim: int, action_dim: int) -> None:
     ]
     if problems:
         raise ConfigError(problems)
+    assert isinstance(env.action_space, gym.spaces.Box)
+    if not env.action_space.is_bounded():
+        raise ConfigError(f"environment {env_id!r} has actions without bounds")
+    low, high = env.action_space.low, env.action_space.high
+    return torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)
 
 
 def _describe(space: gym.Space[Any]) -> str:

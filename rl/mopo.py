@@ -1,0 +1,261 @@
+"""The MOPO loop: roll out the model, learn from real and model rows, look after both."""
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gormpo_density.errors import FitError
+from gormpo_density.persistence import load_tensors, save_tensors
+from rl.buffer import Batch, MixedBuffer
+from rl.checkpoints import Part, pack_state, restore_state
+from rl.config import MOPOConfig
+from rl.penalty_control import AutoCoefficient, FlaggedShare
+from rl.policy import TanhGaussianPolicy
+from rl.rollout import Generation, Rollouts
+
+logger = logging.getLogger(__name__)
+
+#: Mean Q on data rows above this multiple of their returns always meant collapse.
+ALARM_RATIO = 1.1
+
+_CHECKPOINT = "mopo.safetensors"
+
+
+class Learner(Protocol):
+    """What the loop needs of an algorithm."""
+
+    CURVES: tuple[str, ...]
+    actor: TanhGaussianPolicy
+    averaged: TanhGaussianPolicy
+    coef: Tensor
+    sums: Tensor
+    updates: int
+
+    def update(self, batch: Batch, generator: torch.Generator) -> None:
+        """Learn from a batch, adding each of CURVES to `sums`."""
+
+    def values(self, state_action: Tensor) -> Tensor:
+        """Return Q (B,) of rows [s, a], raw reward units."""
+
+    def parts(self) -> Mapping[str, Part]:
+        """Return what a checkpoint must hold, apart from the number of updates."""
+
+
+class Probe:
+    """Data rows whose discounted return is known: what Q should be near.
+
+    Args:
+        state_action: (n, O + A).
+        returns: (n,) discounted returns of the data's own policy.
+    """
+
+    def __init__(self, state_action: Tensor, returns: Tensor) -> None:
+        self.state_action = state_action
+        self.mean_return = returns.mean().item() if len(returns) else math.nan
+        self.limit = self.mean_return + (ALARM_RATIO - 1) * abs(self.mean_return)
+
+    def mean_value(self, learner: Learner) -> float:
+        """Return the mean of Q; nan where no return is known."""
+        if not len(self.state_action):
+            return math.nan
+        return learner.values(self.state_action).mean().item()
+
+
+class Clock:
+    """Seconds and counts of the two things a run spends its time on.
+
+    Attributes:
+        updates: Gradient updates.
+        update_seconds: Spent sampling batches and updating.
+        transitions: Rows that rollouts made.
+        rollout_seconds: Spent in rollouts.
+    """
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self.update_seconds = 0.0
+        self.transitions = 0
+        self.rollout_seconds = 0.0
+
+    @property
+    def updates_per_second(self) -> float:
+        """Updates over seconds spent sampling and updating."""
+        return self.updates / self.update_seconds if self.update_seconds else math.nan
+
+    @property
+    def transitions_per_second(self) -> float:
+        """Rollout rows over seconds spent in rollouts."""
+        return self.transitions / self.rollout_seconds if self.rollout_seconds else math.nan
+
+
+class Loop:
+    """Epochs of updates, with a generation of rollouts every `rollout.frequency` of them.
+
+    Args:
+        learner: SAC, or a baseline.
+        buffer: Real rows; model rows are added.
+        rollouts: None for an algorithm without a model.
+        config: Everything else.
+        probe: Where Q is held against the data's returns.
+        folder: Checkpoints, and the generations of rollouts they name.
+
+    Attributes:
+        epoch: Epochs that are done.
+        alarm_epoch: The first epoch whose Q was above the alarm; None while there is none.
+
+    Source:
+        Yu et al. 2020, arXiv:2005.13239, algorithm 2 (MOPO).
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        buffer: MixedBuffer,
+        rollouts: Rollouts | None,
+        config: MOPOConfig,
+        probe: Probe,
+        folder: Path,
+    ) -> None:
+        self.learner = learner
+        self.buffer = buffer
+        self.rollouts = rollouts
+        self.config = config
+        self.probe = probe
+        self.folder = folder
+        self.clock = Clock()
+        self.epoch = 0
+        self.alarm_epoch: int | None = None
+        self._flagged = FlaggedShare(config.penalty.warn_flagged)
+        coef = config.penalty.coef
+        self._auto = AutoCoefficient(config.penalty.target) if coef == "auto" else None
+        learner.coef.fill_(1.0 if coef == "auto" else coef)
+        self._curves: dict[str, float] = {}
+
+    def run_epoch(self) -> dict[str, float]:
+        """Do one epoch and return its row of the history.
+
+        Raises:
+            FitError: A loss is no longer a number; the last checkpoint is good.
+        """
+        sac, frequency = self.config.sac, self.config.rollout.frequency
+        left = sac.steps_per_epoch
+        while left:
+            done = self.learner.updates % frequency
+            if done == 0 and self.rollouts is not None:
+                self._roll_out(self.rollouts)
+            steps = min(left, frequency - done)
+            self._learn(steps)
+            left -= steps
+        self.epoch += 1
+        return self._row()
+
+    def _roll_out(self, rollouts: Rollouts) -> None:
+        number = self.learner.updates // self.config.rollout.frequency
+        generation = rollouts.generate(self.learner.actor)
+        self.buffer.add(number, generation.rows)
+        save_tensors(self._generation_file(number), {"rows": generation.rows}, {})
+        self.clock.transitions += len(generation.rows)
+        self.clock.rollout_seconds += generation.seconds
+        self._watch(generation)
+
+    def _watch(self, generation: Generation) -> None:
+        mean_penalty = generation.penalty.mean().item()
+        if generation.surprise is not None:
+            self._flagged.update(generation.surprise)
+        if self._auto is not None:
+            self.learner.coef.fill_(self._auto.update(mean_penalty))
+        self._curves = {
+            "penalty_mean": mean_penalty,
+            "flagged_fraction": self._flagged.share,
+            "rollout_reward": generation.reward,
+            "rollout_terminated": generation.terminated,
+            "rollout_truncated": generation.truncated,
+            "rollout_rows": len(generation.rows),
+        }
+
+    def _learn(self, steps: int) -> None:
+        sac, started = self.config.sac, time.perf_counter()
+        for batch in self.buffer.batches(steps, sac.batch_size, sac.real_ratio):
+            self.learner.update(batch, self.buffer.generator)
+        self.clock.updates += steps
+        self.clock.update_seconds += time.perf_counter() - started
+
+    def _row(self) -> dict[str, float]:
+        means = (self.learner.sums / self.config.sac.steps_per_epoch).tolist()
+        self.learner.sums.zero_()
+        curves = dict(zip(self.learner.CURVES, means, strict=True))
+        for name, value in curves.items():
+            if not math.isfinite(value):
+                raise FitError(
+                    f"epoch {self.epoch} (to update {self.learner.updates}): {name} is {value:g}; "
+                    "training has diverged, the checkpoint of the epoch before is kept"
+                )
+        q_data = self.probe.mean_value(self.learner)
+        self._check_alarm(q_data)
+        row = {"updates": self.learner.updates, **curves, "q_data": q_data}
+        return row | {"coef": self.learner.coef.item(), **self._curves}
+
+    def _check_alarm(self, q_data: float) -> None:
+        if self.alarm_epoch is None and q_data > self.probe.limit:
+            self.alarm_epoch = self.epoch
+            logger.warning(
+                "epoch %d: mean Q on data rows is %.4g, their returns %.4g; above %g times those, "
+                "a policy usually collapses (a larger penalty.coef or sac.kl may help)",
+                *(self.epoch, q_data, self.probe.mean_return, ALARM_RATIO),
+            )
+
+    def save(self) -> None:
+        """Write a checkpoint that `restore` goes on from to the same numbers."""
+        metadata = {
+            "epoch": self.epoch,
+            "updates": self.learner.updates,
+            "generations": list(self.buffer.generations),
+            "alarm_epoch": self.alarm_epoch,
+            "auto": None if self._auto is None else self._auto.state_dict(),
+            "clock": vars(self.clock),
+            "curves": self._curves,
+        }
+        save_tensors(self.folder / _CHECKPOINT, pack_state(self._parts()), metadata)
+        kept = {self._generation_file(number) for number in self.buffer.generations}
+        for file in self.folder.glob("generation-*.safetensors"):
+            if file not in kept:
+                file.unlink()
+
+    def restore(self) -> bool:
+        """Go on from the checkpoint; False where there is none.
+
+        Raises:
+            ModelFileError: A file of the checkpoint is missing or corrupt.
+        """
+        path = self.folder / _CHECKPOINT
+        if not path.is_file():
+            return False
+        device = self.buffer.real.device
+        state, metadata = load_tensors(path, device)
+        restore_state(self._parts(), state)
+        for number in metadata["generations"]:
+            rows, _ = load_tensors(self._generation_file(number), device)
+            self.buffer.add(number, rows["rows"])
+        self.epoch, self.learner.updates = metadata["epoch"], metadata["updates"]
+        self.alarm_epoch, self._curves = metadata["alarm_epoch"], metadata["curves"]
+        vars(self.clock).update(metadata["clock"])
+        if self._auto is not None:
+            self._auto.load_state_dict(metadata["auto"])
+        if math.isfinite(share := self._curves.get("flagged_fraction", math.nan)):
+            self._flagged.share = share
+        return True
+
+    def _parts(self) -> dict[str, Part]:
+        generators: dict[str, Part] = {"updates": self.buffer.generator}
+        if self.rollouts is not None:
+            generators["rollouts"] = self.rollouts.generator
+        return {**self.learner.parts(), **generators}
+
+    def _generation_file(self, number: int) -> Path:
+        return self.folder / f"generation-{number}.safetensors"

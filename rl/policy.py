@@ -1,0 +1,114 @@
+"""The policy: a Gaussian squashed by tanh into the action bounds."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_LOG_STD_RANGE = (-5.0, 2.0)
+_SQUASHED_LIMIT = 0.999  # actions of the data on the bounds have no finite inverse under tanh
+
+
+class Gaussian(NamedTuple):
+    """A diagonal Gaussian over actions before tanh.
+
+    Attributes:
+        mean: (B, A).
+        log_std: (B, A).
+    """
+
+    mean: Tensor
+    log_std: Tensor
+
+    def rsample(self, generator: torch.Generator | None) -> Tensor:
+        """Draw (B, A), differentiable in mean and log_std."""
+        noise = torch.empty_like(self.mean).normal_(generator=generator)
+        return torch.addcmul(self.mean, noise, self.log_std.exp())
+
+    def log_prob(self, raw: Tensor) -> Tensor:
+        """Return the log-density (B,) of a = tanh(raw) in (-1, 1)^A.
+
+        log p(a) = sum_d log N(raw_d; mean_d, std_d) - log(1 - tanh(raw_d)^2), the last term as
+        2 (log 2 - raw - softplus(-2 raw)), which does not overflow.
+        """
+        error = (raw - self.mean) * (-self.log_std).exp()
+        normal = -0.5 * error.square() - self.log_std - 0.5 * math.log(2 * math.pi)
+        slope = 2 * (math.log(2) - raw - functional.softplus(-2 * raw))
+        return (normal - slope).sum(-1)
+
+    def kl(self, other: "Gaussian") -> Tensor:
+        """Return KL(self || other), (B,), in nats; the same after tanh, which is one to one.
+
+        sum_d log s2/s1 + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2.
+        """
+        precision = (-2 * other.log_std).exp()
+        spread = (2 * self.log_std).exp() + (self.mean - other.mean).square()
+        return (other.log_std - self.log_std + 0.5 * spread * precision - 0.5).sum(-1)
+
+
+class TanhGaussianPolicy(nn.Module):
+    """pi(a | s): raw ~ N(mean(s), std(s)^2), a = middle + reach * tanh(raw).
+
+    Args:
+        obs_dim: O.
+        action_low: (A,) lower bound of the actions.
+        action_high: (A,) upper bound.
+        hidden_dims: Width of each hidden layer (ReLU).
+
+    Source:
+        Haarnoja et al. 2018, arXiv:1812.05905, appendix C.
+    """
+
+    __call__: Callable[..., Gaussian]
+    obs_mean: Tensor
+    obs_std: Tensor
+    middle: Tensor
+    reach: Tensor
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_low: Tensor,
+        action_high: Tensor,
+        hidden_dims: Sequence[int] = (256, 256),
+    ) -> None:
+        super().__init__()
+        self.register_buffer("obs_mean", torch.zeros(obs_dim))
+        self.register_buffer("obs_std", torch.ones(obs_dim))
+        self.register_buffer("middle", (action_high + action_low) / 2)
+        self.register_buffer("reach", (action_high - action_low) / 2)
+        self.net = nn.Sequential()
+        width = obs_dim
+        for hidden in hidden_dims:
+            self.net.append(nn.Linear(width, hidden)).append(nn.ReLU(inplace=True))
+            width = hidden
+        self.net.append(nn.Linear(width, 2 * len(action_low)))
+
+    def standardise(self, obs: Tensor) -> None:
+        """Take the mean and the standard deviation of training observations (N, O)."""
+        self.obs_mean.copy_(obs.mean(0))
+        self.obs_std.copy_(obs.std(0, correction=0).clamp(min=1e-6))
+
+    def forward(self, obs: Tensor) -> Gaussian:
+        """Return the Gaussian before tanh, (B, A), for observations (B, O)."""
+        out: Tensor = self.net((obs - self.obs_mean) / self.obs_std)
+        mean, log_std = out.chunk(2, -1)
+        return Gaussian(mean, log_std.clamp(*_LOG_STD_RANGE))
+
+    def squash(self, raw: Tensor) -> Tensor:
+        """Return the action (B, A), in the environment's units, of raw (B, A)."""
+        return torch.addcmul(self.middle, self.reach, raw.tanh())
+
+    def unsquash(self, action: Tensor) -> Tensor:
+        """Return raw (B, A) of an action; those on the bounds are moved inside them first."""
+        unit = (action - self.middle) / self.reach
+        return unit.clamp(-_SQUASHED_LIMIT, _SQUASHED_LIMIT).atanh()
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return actions (B, A): drawn with a generator, the tanh of the mean without one."""
+        gaussian = self(obs)
+        return self.squash(gaussian.mean if generator is None else gaussian.rsample(generator))

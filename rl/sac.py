@@ -1,0 +1,182 @@
+"""Soft actor-critic on penalised rewards, kept near the cloned policy."""
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rl.buffer import Batch
+from rl.checkpoints import Part
+from rl.config import SACConfig
+from rl.critics import TwinCritic
+from rl.policy import Gaussian, TanhGaussianPolicy
+
+
+class RewardUnits(NamedTuple):
+    """How raw rewards and penalties become what the critics learn.
+
+    r = (reward - coef * penalty_unit * penalty) / scale; Q is in units of `scale` too.
+
+    Attributes:
+        scale: Mean absolute reward of the data.
+        penalty_unit: Standard deviation of the data's rewards.
+        lowest_q: Lower bound of critic targets, raw units; -inf for none.
+        highest_q: Upper bound of critic targets, raw units.
+    """
+
+    scale: float
+    penalty_unit: float
+    lowest_q: float
+    highest_q: float
+
+
+class SAC:
+    """Minimise the soft Bellman error of twin critics, and improve the actor against them.
+
+    Critic: mean_i (Q_i(s, a) - y)^2, y = r + gamma (1 - terminated) (min_i Q_i'(s', a') + h),
+    clipped to the bounds of `RewardUnits`.
+    Actor: kl KL(pi || pi_BC) - min_i Q_i(s, a~pi) if kl > 0, and h = 0;
+    alpha log pi(a|s) - min_i Q_i(s, a~pi) if kl = 0, and h = -alpha log pi(a'|s').
+    The temperature alpha is learnt by minimising alpha (entropy - target_entropy).
+
+    Args:
+        actor: Trained in place; its averaged copy is `averaged`.
+        critic: Trained in place.
+        config: Options.
+        units: Of rewards.
+        total_updates: Length of the actor's learning-rate schedule.
+
+    Attributes:
+        averaged: Exponential moving average of the actor.
+        coef: Coefficient of the penalty, a scalar tensor that may change between updates.
+        sums: Running sums of the curves in `CURVES` since they were last read.
+
+    Source:
+        Haarnoja et al. 2018, arXiv:1812.05905. The KL in place of the entropy is that of
+        behaviour-regularised actor-critic (Wu et al. 2019, arXiv:1911.11361), in closed form.
+    """
+
+    CURVES = ("critic_loss", "actor_loss", "q", "kl", "entropy")
+
+    def __init__(
+        self,
+        actor: TanhGaussianPolicy,
+        critic: TwinCritic,
+        config: SACConfig,
+        units: RewardUnits,
+        total_updates: int,
+    ) -> None:
+        self.actor = actor
+        self.averaged = copy.deepcopy(actor).requires_grad_(False)
+        self.critic = critic
+        self.target = copy.deepcopy(critic).requires_grad_(False)
+        self.config = config
+        self.units = units
+        self.total_updates = total_updates
+        device = actor.middle.device
+        learnt = config.alpha == "auto"
+        alpha = 0.2 if config.alpha == "auto" else config.alpha
+        self.log_alpha = torch.tensor(math.log(alpha), device=device, requires_grad=learnt)
+        n_actions = len(actor.middle)
+        wanted = config.target_entropy
+        self.target_entropy = -float(n_actions) if wanted is None else wanted
+        self.coef = torch.zeros((), device=device)
+        self.sums = torch.zeros(len(self.CURVES), device=device)
+        self.updates = 0
+        self._actor_params: list[Tensor] = list(actor.parameters())
+        self._critic_params: list[Tensor] = list(critic.parameters())
+        self.actor_optimizer = _adam(self._actor_params, config.actor_lr)
+        self.critic_optimizer = _adam(self._critic_params, config.critic_lr)
+        self.alpha_optimizer = _adam([self.log_alpha], config.alpha_lr)
+
+    def update(self, batch: Batch, generator: torch.Generator) -> None:
+        """Take one step of critics, actor and temperature."""
+        critic_loss = self._update_critic(batch, generator)
+        actor_loss, q, kl, entropy = self._update_actor(batch, generator)
+        if self.config.kl == 0 and self.log_alpha.requires_grad:
+            self._update_alpha(entropy)
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.target.parameters()), self._critic_params, self.config.tau
+            )
+            torch._foreach_lerp_(
+                list(self.averaged.parameters()), self._actor_params, self.config.ema
+            )
+            self.sums += torch.stack([critic_loss, actor_loss, q, kl, entropy])
+        self.updates += 1
+
+    def _update_critic(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        target = self._target(batch, generator)
+        loss = (self.critic(batch.state_action) - target).square().mean(1).sum()
+        _step(self.critic_optimizer, self._critic_params, loss)
+        return loss.detach()
+
+    @torch.no_grad()
+    def _target(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return y (B,), in units of the reward scale."""
+        units, policy = self.units, self.actor(batch.next_obs)
+        raw = policy.rsample(generator)
+        action = self.actor.squash(raw)
+        value = self.target(torch.cat([batch.next_obs, action], 1)).amin(0)
+        if self.config.kl == 0:
+            value -= self.log_alpha.exp() * policy.log_prob(raw)
+        cost = self.coef * units.penalty_unit * batch.penalty
+        reward = (batch.reward - cost) / units.scale
+        target = torch.addcmul(reward, batch.alive, value, value=self.config.gamma)
+        return target.clamp(units.lowest_q / units.scale, units.highest_q / units.scale)
+
+    def _update_actor(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
+        policy: Gaussian = self.actor(batch.obs)
+        raw = policy.rsample(generator)
+        self.critic.requires_grad_(False)  # spares the gradients of its weights
+        q = self.critic(torch.cat([batch.obs, self.actor.squash(raw)], 1)).amin(0).mean()
+        self.critic.requires_grad_(True)
+        kl, log_prob = policy.kl(batch.reference).mean(), policy.log_prob(raw).mean()
+        if self.config.kl > 0:
+            loss = self.config.kl * kl - q
+        else:
+            loss = self.log_alpha.detach().exp() * log_prob - q
+        self.actor_optimizer.param_groups[0]["lr"] = self.config.actor_lr * self._schedule()
+        _step(self.actor_optimizer, self._actor_params, loss)
+        return loss.detach(), q.detach(), kl.detach(), -log_prob.detach()
+
+    def _update_alpha(self, entropy: Tensor) -> None:
+        loss = self.log_alpha.exp() * (entropy - self.target_entropy)
+        _step(self.alpha_optimizer, [self.log_alpha], loss)
+
+    def _schedule(self) -> float:
+        """Share of the actor's learning rate: a half cosine from 1 to 0."""
+        done = min(self.updates / self.total_updates, 1.0)
+        return 0.5 * (1 + math.cos(math.pi * done))
+
+    @torch.no_grad()
+    def values(self, state_action: Tensor) -> Tensor:
+        """Return min_i Q_i (B,) of rows [s, a], raw reward units."""
+        return self.critic(state_action).amin(0) * self.units.scale
+
+    def parts(self) -> Mapping[str, Part]:
+        """Return what a checkpoint must hold, apart from the number of updates."""
+        return {
+            "actor": self.actor,
+            "averaged": self.averaged,
+            "critic": self.critic,
+            "target": self.target,
+            "log_alpha": self.log_alpha,
+            "coef": self.coef,
+            "actor_optimizer": self.actor_optimizer,
+            "critic_optimizer": self.critic_optimizer,
+            "alpha_optimizer": self.alpha_optimizer,
+        }
+
+
+def _adam(params: list[Tensor], lr: float) -> torch.optim.Adam:
+    return torch.optim.Adam(params, lr=lr, fused=True)
+
+
+def _step(optimizer: torch.optim.Optimizer, params: list[Tensor], loss: Tensor) -> None:
+    for param, grad in zip(params, torch.autograd.grad(loss, params), strict=True):
+        param.grad = grad
+    optimizer.step()
