@@ -1,4 +1,4 @@
-"""Figures of a density model: training, scores, detection, latent space, calibration.
+"""Figures of density models: training, scores, detection, latent space, calibration, sweeps.
 
 Every function returns a matplotlib `Figure` that belongs to the caller; pyplot and the global
 settings are left alone. Scores are in log_prob units everywhere: higher is more normal.
@@ -8,6 +8,7 @@ from gormpo_density.plots.detection import plot_ood_levels, plot_pr, plot_roc
 from gormpo_density.plots.latent import plot_latent, plot_reconstructions
 from gormpo_density.plots.scores import plot_calibration, plot_score_histograms
 from gormpo_density.plots.style import save_figure
+from gormpo_density.plots.sweep import plot_sweep
 from gormpo_density.plots.training import plot_training_curves
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "plot_reconstructions",
     "plot_roc",
     "plot_score_histograms",
+    "plot_sweep",
     "plot_training_curves",
     "save_figure",
 ]
