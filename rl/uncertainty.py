@@ -35,8 +35,7 @@ def max_aleatoric(prediction: Prediction, obs_std: Tensor) -> Tensor:
 
 def disagreement(prediction: Prediction, obs_std: Tensor) -> Tensor:
     """Return the norm (B,) of the standard deviation between the members' means."""
-    spread = prediction.mean[:, :, :-1].std(dim=0, correction=0)
-    return _norm(spread / obs_std)
+    return _norm(_epistemic(prediction).sqrt() / obs_std)
 
 
 def total_std(prediction: Prediction, obs_std: Tensor) -> Tensor:
@@ -47,8 +46,7 @@ def total_std(prediction: Prediction, obs_std: Tensor) -> Tensor:
         in standard deviations of the data.
     """
     aleatoric = prediction.std[:, :, :-1].square().mean(dim=0)
-    epistemic = prediction.mean[:, :, :-1].var(dim=0, correction=0)
-    return _norm((aleatoric + epistemic).sqrt() / obs_std)
+    return _norm((aleatoric + _epistemic(prediction)).sqrt() / obs_std)
 
 
 Formula = Callable[[Prediction, Tensor], Tensor]
@@ -103,6 +101,12 @@ class Uncertainty:
         chunks = rows.split(_CHUNK_ROWS)
         values = [self.raw(dynamics.predict(obs[chunk], action[chunk])) for chunk in chunks]
         return torch.cat(values).median().item()
+
+
+def _epistemic(prediction: Prediction) -> Tensor:
+    """Return var_i mu_i (B, O); `Tensor.var` warns of an empty batch."""
+    mean = prediction.mean[:, :, :-1]
+    return (mean - mean.mean(dim=0)).square().mean(dim=0)
 
 
 def _norm(x: Tensor) -> Tensor:
