@@ -1,6 +1,7 @@
 """The learnt dynamics: an ensemble that predicts the next observation and the reward."""
 
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -149,7 +150,7 @@ class EnsembleDynamics(nn.Module):
         place = torch.randperm(n_elites * size, generator=generator, device=obs.device)[:n_rows]
         x = obs.new_zeros(n_elites * size, self.obs_dim + self.action_dim)
         x[place] = self.units.inputs(obs, action)
-        mean, log_var = self.net(x.view(n_elites, size, -1), self.elites)
+        mean, log_var = self.net(x.view(n_elites, size, x.shape[1]), self.elites)
         mean, log_var = mean.flatten(0, 1)[place], log_var.flatten(0, 1)[place]
         noise = torch.empty_like(mean).normal_(generator=generator)
         return self._split(self.units.predicted(obs, mean + (0.5 * log_var).exp() * noise))
@@ -226,7 +227,8 @@ def load_dynamics(folder: str | Path, device: torch.device | str = "cpu") -> Ens
         dynamics = EnsembleDynamics(*widths, options, seed=config["seed"])
         dynamics.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(f"{path}: the dynamics cannot be built ({error})") from error
+        reason = textwrap.shorten(str(error), 300)
+        raise ModelFileError(f"{path}: the dynamics cannot be built ({reason})") from error
     return dynamics.to(device)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ class DynamicsTrainer:
     ) -> None:
         self.net, self.units, self.data = net, units, data
         self.config, self.seed = config, seed
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [weight], "weight_decay": decay}
             for weight, decay in zip(net.weights, config.weight_decay, strict=True)
         ]

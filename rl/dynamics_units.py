@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-_CHUNK_ROWS = 65_536
+_CHUNK_ROWS = 4096
 
 
 class TransitionUnits(nn.Module):
