@@ -47,7 +47,7 @@ class TD3BC:
         Differs: rewards are divided by their mean size.
     """
 
-    CURVES = ("critic_loss", "actor_loss", "q", "bc")
+    CURVES: tuple[str, ...] = ("critic_loss", "actor_loss", "q", "bc")
 
     def __init__(
         self,
