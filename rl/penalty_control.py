@@ -17,7 +17,8 @@ from rl.penalties import ROWS, ProposedStep, row_problems
 
 logger = logging.getLogger(__name__)
 
-_COEFFICIENTS = (1e-3, 1e3)
+#: Least and largest automatic coefficient.
+COEFFICIENTS = (1e-3, 1e3)
 
 
 def calibrate_on_policy(
@@ -121,7 +122,7 @@ class AutoCoefficient:
     def update(self, mean_penalty: float) -> float:
         """Take the mean penalty of a generation of rollouts and return the new coefficient."""
         log_coef = math.log(self.coef) + self.lr * (mean_penalty - self.target)
-        lowest, highest = map(math.log, _COEFFICIENTS)
+        lowest, highest = map(math.log, COEFFICIENTS)
         self.coef = math.exp(min(max(log_coef, lowest), highest))
         return self.coef
 

@@ -59,7 +59,7 @@ class SAC:
         behaviour-regularised actor-critic (Wu et al. 2019, arXiv:1911.11361), in closed form.
     """
 
-    CURVES = ("critic_loss", "actor_loss", "q", "kl", "entropy")
+    CURVES: tuple[str, ...] = ("critic_loss", "actor_loss", "q", "kl", "entropy")
 
     def __init__(
         self,

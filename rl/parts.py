@@ -1,0 +1,220 @@
+"""The trained parts of a run: clone, critics, dynamics and density model, each kept as a stage."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gormpo_density import DensityModel, load_model, make_model
+from gormpo_density.config_files import read_config
+from gormpo_density.errors import ConfigError
+from gormpo_density.persistence import load_tensors, save_tensors
+from gormpo_density.seeding import reinitialise
+from rl.config import MOPOConfig
+from rl.critics import TwinCritic
+from rl.dynamics import EnsembleDynamics, load_dynamics
+from rl.offline_data import OfflineData
+from rl.policy import TanhGaussianPolicy
+from rl.stages import Stages
+from rl.warm_start import clone_behaviour, fit_critics
+
+_WEIGHTS = "weights.safetensors"
+
+
+class Parts:
+    """Makes the parts that a configuration asks for, or finds them where they were made before.
+
+    Args:
+        config: Of the run.
+        data: Its data.
+        action_bounds: Lowest and highest action, each (A,).
+        stages: Where trained parts are kept.
+        progress: Show progress bars.
+
+    Attributes:
+        clone_loss: Negative log-likelihood of the clone on validation actions, once it is made.
+        dynamics_history: Curves of the ensemble's training, once it is made.
+    """
+
+    def __init__(
+        self,
+        config: MOPOConfig,
+        data: OfflineData,
+        action_bounds: tuple[Tensor, Tensor],
+        stages: Stages,
+        *,
+        progress: bool,
+    ) -> None:
+        self.config = config
+        self.data = data
+        self.action_bounds = action_bounds
+        self.stages = stages
+        self.progress = progress
+        self.clone_loss = float("nan")
+        self.dynamics_history: dict[str, list[float]] = {}
+
+    def new_policy(self) -> TanhGaussianPolicy:
+        """Return a policy with fresh weights, and the data's observation statistics."""
+        hidden = self.config.sac.hidden_dims
+        policy = TanhGaussianPolicy(self.data.obs_dim, *self.action_bounds, hidden)
+        policy.to(self.data.device)
+        reinitialise(policy, self.config.seed)
+        policy.standardise(self.data.obs[self.data.splits["train"]])
+        return policy
+
+    def new_critic(self) -> TwinCritic:
+        """Return critics with fresh weights, and the data's statistics."""
+        data, hidden = self.data, self.config.sac.hidden_dims
+        critic = TwinCritic(data.obs_dim, data.action_dim, hidden).to(data.device)
+        reinitialise(critic, self.config.seed)
+        critic.standardise(data.rows("state_action", "train"))
+        return critic
+
+    def clone(self) -> TanhGaussianPolicy:
+        """Return the cloned policy."""
+        policy = self.new_policy()
+        with self.stages.stage("clone", self._clone_key()) as (folder, is_finished):
+            if is_finished:
+                self.clone_loss = _load(policy, folder)["loss"]
+            else:
+                self.clone_loss = clone_behaviour(
+                    policy,
+                    self.data,
+                    self.config.bc,
+                    seed=self.config.seed,
+                    progress=self.progress,
+                )
+                _save(policy, folder, {"loss": self.clone_loss})
+        return policy
+
+    def critic(self, clone: TanhGaussianPolicy) -> TwinCritic:
+        """Return the critics of the cloned policy."""
+        critic, sac = self.new_critic(), self.config.sac
+        key = self._clone_key() | {
+            "fqe": _plain(self.config.fqe),
+            "sac": {k: getattr(sac, k) for k in ("gamma", "tau", "critic_lr", "batch_size")},
+        }
+        with self.stages.stage("critics", key) as (folder, is_finished):
+            if is_finished:
+                _load(critic, folder)
+            else:
+                fit_critics(
+                    critic,
+                    clone,
+                    self.data,
+                    self.config.fqe,
+                    sac,
+                    seed=self.config.seed,
+                    progress=self.progress,
+                )
+                _save(critic, folder, {})
+        return critic
+
+    def dynamics(self) -> EnsembleDynamics:
+        """Return the ensemble: the one that is named, or the one trained on the data.
+
+        Raises:
+            ConfigError: The named one is of other dimensions than the data.
+        """
+        config, data = self.config.dynamics, self.data
+        if config.run is not None:
+            dynamics = load_dynamics(config.run, data.device)
+            found, wanted = (
+                (dynamics.obs_dim, dynamics.action_dim),
+                (data.obs_dim, data.action_dim),
+            )
+            if found != wanted:
+                raise ConfigError(
+                    f"dynamics.run {config.run}: observations and actions are {found} wide, "
+                    f"those of {data.info.name} {wanted}"
+                )
+            return dynamics
+        key = {
+            "data": data.fingerprint,
+            "dynamics": _plain(config),
+            "seed": self.config.seed,
+        }
+        with self.stages.stage("dynamics", key) as (folder, is_finished):
+            curves = folder / "history.json"
+            if is_finished:
+                self.dynamics_history = json.loads(curves.read_text())
+                return load_dynamics(folder, data.device)
+            dynamics = EnsembleDynamics(
+                data.obs_dim, data.action_dim, config, seed=self.config.seed
+            ).to(data.device)
+            self.dynamics_history = dynamics.fit(
+                data, checkpoint=folder / "fit.safetensors", progress=self.progress
+            )
+            curves.write_text(json.dumps(self.dynamics_history))
+            dynamics.save(folder)
+        return dynamics
+
+    def density(self) -> tuple[DensityModel, str]:
+        """Return the density model and what rows it scores: the named one, or a trained one.
+
+        Raises:
+            ConfigError: The data's rows cannot be scored in a rollout.
+        """
+        config, data = self.config, self.data
+        if config.density is not None:
+            model = load_model(config.density, str(data.device))
+            return model, _row_kind(config.density) or config.data.rows
+        rows = config.data.rows
+        train, val, cal = (data.rows(rows, split) for split in ("train", "val", "cal"))
+        key = {
+            "data": data.fingerprint,
+            "rows": rows,
+            "model": _plain(config.model),
+            "fit": _plain(config.fit),
+            "seed": config.seed,
+        }
+        with self.stages.stage("density", key) as (folder, is_finished):
+            if is_finished:
+                return load_model(folder, str(data.device)), rows
+            model = make_model(config.model.name, input_dim=train.shape[1], **config.model.params)
+            model.to(data.device).fit(
+                train,
+                val,
+                **dict(config.fit),
+                seed=config.seed,
+                checkpoint=folder / "fit.safetensors",
+                progress=self.progress,
+            )
+            model.calibrate(cal, config.calibration.alpha, n_episodes=data.n_episodes("cal"))
+            model.save(folder)
+        return model, rows
+
+    def _clone_key(self) -> dict[str, Any]:
+        return {
+            "data": self.data.fingerprint,
+            "bc": _plain(self.config.bc),
+            "hidden_dims": self.config.sac.hidden_dims,
+            "action_bounds": [bound.tolist() for bound in self.action_bounds],
+            "seed": self.config.seed,
+        }
+
+
+def _row_kind(run: Path) -> str | None:
+    """Return the kind of rows that a density run was made on; None for a bare model folder."""
+    file = run / "config.yaml"
+    if not file.is_file():
+        return None
+    kind = (read_config(file).get("data") or {}).get("rows")
+    return kind if isinstance(kind, str) else None
+
+
+def _plain(section: Any) -> Any:
+    return section.model_dump(mode="json")
+
+
+def _save(module: nn.Module, folder: Path, facts: dict[str, float]) -> None:
+    save_tensors(folder / _WEIGHTS, module.state_dict(), facts)
+
+
+def _load(module: nn.Module, folder: Path) -> dict[str, Any]:
+    device = next(module.parameters()).device
+    state, facts = load_tensors(folder / _WEIGHTS, torch.device(device))
+    module.load_state_dict(state)
+    return facts
