@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gormpo_density.config import DataConfig
 from gormpo_density.data.files import load_rows
-from gormpo_density.data.sources import SUFFIXES, data_file, is_here, load_transitions
+from gormpo_density.data.sources import SUFFIXES, absent_data, data_file, load_transitions
 from gormpo_density.data.sparse import sparsify
 from gormpo_density.data.splits import split_episodes
 from gormpo_density.data.transitions import DatasetInfo, Transitions
@@ -95,13 +95,10 @@ def check_density_data(config: DataConfig, seed: int) -> str | None:
         ConfigError: A width that the configuration states is not the data's.
         DataError: The data is there, but malformed or too small to split.
     """
-    if config.data_path is not None:
-        if not config.data_path.is_file():
-            return f"{config.data_path} is not there"
-    elif config.data_dir is None and not is_here(str(config.dataset)):
-        return f"{config.dataset} is not here yet"
-    load_density_data(config, seed, progress=False)
-    return None
+    absent = absent_data(config.dataset, config.data_path, config.data_dir)
+    if absent is None:
+        load_density_data(config, seed, progress=False)
+    return absent
 
 
 def load_other_rows(

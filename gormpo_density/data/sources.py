@@ -85,6 +85,19 @@ def is_here(dataset: str) -> bool:
     return isinstance(found, Path) or is_local(found)
 
 
+def absent_data(
+    dataset: str | None, data_path: Path | None, data_dir: Path | None
+) -> str | None:
+    """Return what of the data that `load_transitions` would load is absent; None if it is here.
+
+    Nothing is made or downloaded.
+    """
+    for path in (data_path, data_dir):
+        if path is not None:
+            return None if path.exists() else f"{path} is not there"
+    return None if is_here(str(dataset)) else f"{dataset} is not here yet"
+
+
 def resolve_task(task: str) -> str | Path:
     """Return what a D4RL-style task name stands for.
 
