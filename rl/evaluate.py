@@ -4,7 +4,6 @@ Returns are undiscounted. A standard deviation here is one over episodes of one 
 training seeds is another number, see `gormpo_density.aggregate`.
 """
 
-import math
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -15,9 +14,9 @@ import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor
 
+from gormpo_density.aggregate import mean_interval
 from gormpo_density.data.behaviour import ENV_IDS, mujoco_warnings_logged
 from gormpo_density.data.minari import reference_scores
 from gormpo_density.data.transitions import DatasetInfo
@@ -63,10 +62,8 @@ class Evaluation:
 
     @property
     def interval(self) -> Interval:
-        """Mean return with its 95 % interval over episodes (Student t); all reals for one."""
-        n, mean = len(self.returns), self.return_mean
-        half = float(stats.t.ppf(0.975, n - 1) * stats.sem(self.returns)) if n > 1 else math.inf
-        return Interval(mean, mean - half, mean + half)
+        """Mean return with its 95 % interval over episodes (Student t); nan ends for one."""
+        return mean_interval(self.returns)
 
     def normalized(self, info: DatasetInfo) -> float | None:
         """Return the normalised score of the mean return, see `normalized_score`."""
@@ -131,7 +128,8 @@ def evaluate_policy(
         Returns and lengths by episode number.
 
     Raises:
-        ConfigError: The environment cannot be made, or there are no episodes.
+        ConfigError: The environment cannot be made or its actions are no vectors, or there are
+            no episodes.
         ShapeError: The actions have another shape than the environment's.
         DataError: An action is NaN or infinite (entry, step and episode named).
     """
@@ -140,7 +138,8 @@ def evaluate_policy(
     finished: list[_Episode] = []
     waiting = deque(range(episodes))
     with mujoco_warnings_logged(), ExitStack() as stack:
-        free = [stack.enter_context(_make(env_id)) for _ in range(min(episodes, at_once))]
+        made = (make_environment(env_id) for _ in range(min(episodes, at_once)))
+        free = [stack.enter_context(env) for env in made]
         running: list[_Episode] = []
         while running or waiting:
             while free and waiting:
@@ -169,7 +168,8 @@ def _actions(
     with torch.no_grad():
         actions = act(torch.from_numpy(obs).to(device)).cpu().numpy()
     space = running[0].env.action_space
-    assert isinstance(space, gym.spaces.Box)
+    if not isinstance(space, gym.spaces.Box):
+        raise ConfigError(f"a policy of vectors cannot act in action space {space}")
     if actions.shape != (len(running), *space.shape):
         raise ShapeError(
             f"actions must have shape {(len(running), *space.shape)}, got {actions.shape}"
@@ -199,7 +199,7 @@ def check_environment(env_id: str, obs_dim: int, action_dim: int) -> tuple[Tenso
         ConfigError: It cannot be made, or a space is not a vector (Box) of the data's width, or
             an action is not bounded.
     """
-    with mujoco_warnings_logged(), _make(env_id) as env:
+    with mujoco_warnings_logged(), make_environment(env_id) as env:
         spaces = {
             "observation": (env.observation_space, obs_dim),
             "action": (env.action_space, action_dim),
@@ -223,7 +223,14 @@ def _describe(space: gym.Space[Any]) -> str:
     return f"Box{space.shape}" if isinstance(space, gym.spaces.Box) else str(space)
 
 
-def _make(env_id: str) -> Env:
+def make_environment(env_id: str) -> Env:
+    """Return an environment whose episodes end, after 1,000 steps where it sets no limit itself.
+
+    MuJoCo's are to be made and used within `mujoco_warnings_logged`.
+
+    Raises:
+        ConfigError: The id is unknown, or something that it needs is not installed.
+    """
     try:
         env = gym.make(env_id, disable_env_checker=True)
     except (gym.error.Error, ImportError) as error:

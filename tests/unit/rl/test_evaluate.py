@@ -149,6 +149,8 @@ def test_actions_of_another_shape_and_no_episodes_are_refused() -> None:
         evaluate_policy(lambda obs: obs, "Walk-v0", 3)
     with pytest.raises(ConfigError, match="an evaluation needs an episode, got 0"):
         evaluate_policy(constant(0.0), "Walk-v0", 0)
+    with pytest.raises(ConfigError, match=r"cannot act in action space Discrete\(2\)"):
+        evaluate_policy(constant(0.0), "CartPole-v1", 1)
 
 
 # Mean and spread ---------------------------------------------------------------------------
@@ -164,7 +166,10 @@ def test_the_interval_is_students() -> None:
 
 
 def test_one_episode_tells_nothing_and_equal_ones_leave_no_doubt() -> None:
-    assert Evaluation(np.ones(1), np.ones(1, int)).interval == (1, -math.inf, math.inf)
+    estimate, low, high = Evaluation(np.ones(1), np.ones(1, int)).interval
+    assert estimate == 1
+    assert math.isnan(low)
+    assert math.isnan(high)
     assert Evaluation(np.full(9, 7.0), np.ones(9, int)).interval == (7, 7, 7)
 
 
@@ -216,7 +221,8 @@ def test_references_of_the_data_come_first() -> None:
 
 def test_an_environment_that_fits_the_data_passes(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    check_environment("Hopper-v5", 11, 3)
+    low, high = check_environment("InvertedPendulum-v5", 4, 1)
+    assert (low.tolist(), high.tolist()) == ([-3.0], [3.0])
     check_environment("HalfCheetah-v5", 17, 6)
     assert not any(tmp_path.iterdir())  # MuJoCo would leave a log file
 
@@ -234,6 +240,13 @@ def test_an_environment_that_cannot_be_used_is_named_in_one_line(env_id: str, te
     with pytest.raises(ConfigError, match=text) as caught:
         check_environment(env_id, 4, 3)
     assert all("\n" not in problem for problem in caught.value.problems)
+
+
+def test_actions_without_bounds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    unbounded = gym.spaces.Box(-np.inf, np.inf, (1,))
+    monkeypatch.setattr(Walk, "action_space", property(lambda self: unbounded, lambda *_: None))
+    with pytest.raises(ConfigError, match="environment 'Walk-v0' has actions without bounds"):
+        check_environment("Walk-v0", 2, 1)
 
 
 def test_every_space_of_another_width_is_named() -> None:
