@@ -66,6 +66,13 @@ def test_wheel_imports_from_where_it_was_installed(site: Path, tmp_path: Path) -
     assert printed == [str(site / name / "__init__.py") for name in ("gormpo_density", "rl")]
 
 
-@pytest.mark.parametrize("args", [["--help"], ["--config", "hopper.yaml", "--dry-run"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["gormpo_density.train", "--help"],
+        ["gormpo_density.train", "--config", "hopper.yaml", "--dry-run"],
+        ["rl.train", "--config", "mopo/hopper.yaml", "--dry-run"],
+    ],
+)
 def test_command_runs_far_from_the_checkout(args: list[str], site: Path, tmp_path: Path) -> None:
-    assert run("-m", "gormpo_density.train", *args, cwd=tmp_path, PYTHONPATH=str(site))
+    assert run("-m", *args, cwd=tmp_path, PYTHONPATH=str(site))
