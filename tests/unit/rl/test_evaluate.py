@@ -243,8 +243,8 @@ def test_an_environment_that_cannot_be_used_is_named_in_one_line(env_id: str, te
 
 
 def test_actions_without_bounds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    unbounded = gym.spaces.Box(-np.inf, np.inf, (1,))
-    monkeypatch.setattr(Walk, "action_space", property(lambda self: unbounded, lambda *_: None))
+    space = property(lambda _: gym.spaces.Box(-np.inf, np.inf, (1,)), lambda *_: None)
+    monkeypatch.setattr(Walk, "action_space", space, raising=False)
     with pytest.raises(ConfigError, match="environment 'Walk-v0' has actions without bounds"):
         check_environment("Walk-v0", 2, 1)
 
