@@ -161,7 +161,10 @@ class SACConfig(Section):
         alpha: Temperature; "auto" learns it. Without effect while `kl` is on.
         alpha_lr: Learning rate of the temperature.
         target_entropy: Entropy that "auto" aims at; None is minus the number of action dimensions.
-        kl: Weight of KL(pi || pi_BC) in the actor's loss, in place of the entropy; 0 is plain SAC.
+        kl: Weight of KL(pi || pi_BC) in the actor's loss, in place of the entropy; "auto" keeps
+            the KL at `kl_target`, 0 is plain SAC.
+        kl_target: KL that "auto" aims at, nats for each action dimension.
+        kl_lr: Learning rate of the logarithm of the automatic weight.
         warm_start: Start from the cloned policy and its critics.
         ema: Step of the averaged actor after each update.
     """
@@ -178,7 +181,9 @@ class SACConfig(Section):
     alpha: PositiveFloat | Literal["auto"] = "auto"
     alpha_lr: PositiveFloat = 3e-4
     target_entropy: float | None = None
-    kl: NonNegativeFloat = 0.5
+    kl: NonNegativeFloat | Literal["auto"] = "auto"
+    kl_target: PositiveFloat = 0.1
+    kl_lr: PositiveFloat = 1e-3
     warm_start: bool = True
     ema: Annotated[float, Gt(0), Le(1)] = 0.0005
 

@@ -40,7 +40,8 @@ class SAC:
     clipped to the bounds of `RewardUnits`.
     Actor: kl KL(pi || pi_BC) - min_i Q_i(s, a~pi) if kl > 0, and h = 0;
     alpha log pi(a|s) - min_i Q_i(s, a~pi) if kl = 0, and h = -alpha log pi(a'|s').
-    The temperature alpha is learnt by minimising alpha (entropy - target_entropy).
+    The temperature alpha is learnt by minimising alpha (entropy - target_entropy); the weight kl,
+    where it is automatic, by minimising kl (target - KL): it is the multiplier of KL <= target.
 
     Args:
         actor: Trained in place; its averaged copy is `averaged`.
@@ -56,10 +57,11 @@ class SAC:
 
     Source:
         Haarnoja et al. 2018, arXiv:1812.05905. The KL in place of the entropy is that of
-        behaviour-regularised actor-critic (Wu et al. 2019, arXiv:1911.11361), in closed form.
+        behaviour-regularised actor-critic (Wu et al. 2019, arXiv:1911.11361, the multiplier in
+        section 4), in closed form.
     """
 
-    CURVES: tuple[str, ...] = ("critic_loss", "actor_loss", "q", "kl", "entropy")
+    CURVES: tuple[str, ...] = ("critic_loss", "actor_loss", "q", "kl", "entropy", "multiplier")
 
     def __init__(
         self,
@@ -77,10 +79,11 @@ class SAC:
         self.units = units
         self.total_updates = total_updates
         device = actor.middle.device
-        learnt = config.alpha == "auto"
-        alpha = 0.2 if config.alpha == "auto" else config.alpha
-        self.log_alpha = torch.tensor(math.log(alpha), device=device, requires_grad=learnt)
+        self.uses_kl = config.kl != 0
+        self.log_alpha = _multiplier(config.alpha, 0.2, device)
+        self.log_kl = _multiplier(config.kl or "auto", 0.5, device)
         n_actions = len(actor.middle)
+        self.target_kl = n_actions * config.kl_target
         wanted = config.target_entropy
         self.target_entropy = -float(n_actions) if wanted is None else wanted
         self.coef = torch.zeros((), device=device)
@@ -91,13 +94,18 @@ class SAC:
         self.actor_optimizer = _adam(self._actor_params, config.actor_lr)
         self.critic_optimizer = _adam(self._critic_params, config.critic_lr)
         self.alpha_optimizer = _adam([self.log_alpha], config.alpha_lr)
+        self.kl_optimizer = _adam([self.log_kl], config.kl_lr)
 
     def update(self, batch: Batch, generator: torch.Generator) -> None:
         """Take one step of critics, actor and temperature."""
         critic_loss = self._update_critic(batch, generator)
         actor_loss, q, kl, entropy = self._update_actor(batch, generator)
-        if self.config.kl == 0 and self.log_alpha.requires_grad:
-            self._update_alpha(entropy)
+        if self.uses_kl:
+            self._update_multiplier(self.log_kl, self.kl_optimizer, self.target_kl - kl)
+        else:
+            excess = entropy - self.target_entropy
+            self._update_multiplier(self.log_alpha, self.alpha_optimizer, excess)
+        multiplier = (self.log_kl if self.uses_kl else self.log_alpha).detach().exp()
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.target.parameters()), self._critic_params, self.config.tau
@@ -105,7 +113,7 @@ class SAC:
             torch._foreach_lerp_(
                 list(self.averaged.parameters()), self._actor_params, self.config.ema
             )
-            self.sums += torch.stack([critic_loss, actor_loss, q, kl, entropy])
+            self.sums += torch.stack([critic_loss, actor_loss, q, kl, entropy, multiplier])
         self.updates += 1
 
     def _update_critic(self, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -121,7 +129,7 @@ class SAC:
         raw = policy.rsample(generator)
         action = self.actor.squash(raw)
         value = self.target(torch.cat([batch.next_obs, action], 1)).amin(0)
-        if self.config.kl == 0:
+        if not self.uses_kl:
             value -= self.log_alpha.exp() * policy.log_prob(raw)
         cost = self.coef * units.penalty_unit * batch.penalty
         reward = (batch.reward - cost) / units.scale
@@ -135,17 +143,21 @@ class SAC:
         q = self.critic(torch.cat([batch.obs, self.actor.squash(raw)], 1)).amin(0).mean()
         self.critic.requires_grad_(True)
         kl, log_prob = policy.kl(batch.reference).mean(), policy.log_prob(raw).mean()
-        if self.config.kl > 0:
-            loss = self.config.kl * kl - q
+        if self.uses_kl:
+            loss = self.log_kl.detach().exp() * kl - q
         else:
             loss = self.log_alpha.detach().exp() * log_prob - q
         self.actor_optimizer.param_groups[0]["lr"] = self.config.actor_lr * self._schedule()
         _step(self.actor_optimizer, self._actor_params, loss)
         return loss.detach(), q.detach(), kl.detach(), -log_prob.detach()
 
-    def _update_alpha(self, entropy: Tensor) -> None:
-        loss = self.log_alpha.exp() * (entropy - self.target_entropy)
-        _step(self.alpha_optimizer, [self.log_alpha], loss)
+    @staticmethod
+    def _update_multiplier(
+        log_multiplier: Tensor, optimizer: torch.optim.Optimizer, slack: Tensor
+    ) -> None:
+        """Take a step of dual ascent: a negative slack (a broken constraint) raises it."""
+        if log_multiplier.requires_grad:
+            _step(optimizer, [log_multiplier], log_multiplier.exp() * slack)
 
     def _schedule(self) -> float:
         """Share of the actor's learning rate: a half cosine from 1 to 0."""
@@ -165,11 +177,20 @@ class SAC:
             "critic": self.critic,
             "target": self.target,
             "log_alpha": self.log_alpha,
+            "log_kl": self.log_kl,
             "coef": self.coef,
             "actor_optimizer": self.actor_optimizer,
             "critic_optimizer": self.critic_optimizer,
             "alpha_optimizer": self.alpha_optimizer,
+            "kl_optimizer": self.kl_optimizer,
         }
+
+
+def _multiplier(value: float | str, start: float, device: torch.device) -> Tensor:
+    """Return the logarithm of a multiplier; one that is "auto" is learnt from `start` on."""
+    learnt = isinstance(value, str)
+    size = start if isinstance(value, str) else value
+    return torch.tensor(math.log(size), device=device, requires_grad=learnt)
 
 
 def _adam(params: list[Tensor], lr: float) -> torch.optim.Adam:
