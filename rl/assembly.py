@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gormpo_density import DensityModel
 from gormpo_density.data.behaviour import ENV_IDS
-from gormpo_density.errors import ConfigError
+from gormpo_density.errors import ConfigError, NotCalibratedError
 from rl.baselines import TD3BC
 from rl.buffer import Layout, MixedBuffer
 from rl.config import MOPOConfig
@@ -19,7 +19,7 @@ from rl.learned_termination import Outcomes, fit_termination
 from rl.mopo import Learner, Loop, Probe
 from rl.offline_data import OfflineData, load_offline_data
 from rl.parts import Parts
-from rl.penalties import Penalty, make_penalty
+from rl.penalties import Penalty, make_penalty, row_problems
 from rl.penalty_control import COEFFICIENTS, calibrate_on_policy
 from rl.policy import TanhGaussianPolicy
 from rl.rollout import Rollouts
@@ -126,8 +126,11 @@ def _assemble_mopo(
     clone: TanhGaussianPolicy,
     checkpoints: Path,
 ) -> Setup:
+    density, row_kind = None, "state_action"
+    if config.penalty.needs_density:
+        density, row_kind = parts.density()
+        _check_density(config, data, density, row_kind)
     dynamics = parts.dynamics()
-    density, row_kind = parts.density() if config.penalty.needs_density else (None, "state_action")
     if density is not None and config.penalty.calibrate_on == "policy":
         calibrate_on_policy(
             density,
@@ -164,6 +167,25 @@ def _assemble_mopo(
     loop = _loop(config, data, learner, rollouts, clone, checkpoints)
     history = parts.dynamics_history
     return Setup(data, env_id, clone, loop, dynamics, density, row_kind, penalty, history)
+
+
+def _check_density(
+    config: MOPOConfig, data: OfflineData, density: DensityModel, row_kind: str
+) -> None:
+    """Find out before the ensemble is trained whether a density model can give the penalty.
+
+    Raises:
+        ConfigError: It scores other rows, or has no such score.
+        NotCalibratedError: It has no calibration, and the policy's actions are not to give one.
+    """
+    if problems := row_problems(density, row_kind, data.obs_dim, data.action_dim):
+        raise ConfigError(problems)
+    score = density.score_name(config.penalty.score)
+    if config.penalty.calibrate_on == "data" and score not in density.calibrations:
+        raise NotCalibratedError(
+            f"density {config.density}: score {score!r} is not calibrated, and "
+            "penalty.calibrate_on is data"
+        )
 
 
 def _termination(config: MOPOConfig, data: OfflineData, env_id: str) -> Termination:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from gormpo_density.config import (
     ConfigTree,
@@ -19,12 +26,20 @@ from gormpo_density.config import (
     UserPath,
     resolve_config,
 )
+from gormpo_density.penalty import GORMPO_KINDS, KINDS
 from rl.gormpo_keys import MOPO_KEYS
 
 PenaltyName = Literal["none", "mopo", "disagreement", "total_std", "density", "combination"]
 Algorithm = Literal["mopo", "bc", "td3bc"]
 Share = Annotated[float, Ge(0), Le(1)]
 Widths = tuple[PositiveInt, ...]
+
+
+def _known_kind(name: str) -> str:
+    kinds = (*KINDS, "conformal", *GORMPO_KINDS)
+    if name not in kinds:
+        raise ValueError(f"must be one of {', '.join(kinds)}, is {name!r}")
+    return name
 
 
 class DynamicsConfig(Section):
@@ -86,7 +101,7 @@ class PenaltyConfig(Section):
     name: PenaltyName = "density"
     coef: NonNegativeFloat | Literal["auto"] = 1.0
     target: PositiveFloat = 0.1
-    kind: str = "linear"
+    kind: Annotated[str, AfterValidator(_known_kind)] = "linear"
     cap: PositiveFloat = 10.0
     score: str | None = None
     weight: NonNegativeFloat = 0.1

@@ -78,13 +78,12 @@ class FlaggedShare:
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.share = math.nan
-        self._is_above = False
 
     def update(self, surprise: Tensor) -> float:
         """Take u (N,) of a generation of rollouts and return the share of rows with u > 0."""
+        was_above = self.share > self.limit
         self.share = (surprise > 0).float().mean().item()
-        was_above, self._is_above = self._is_above, self.share > self.limit
-        if self._is_above and not was_above:
+        if self.share > self.limit and not was_above:
             logger.warning(
                 "%.0f %% of the rollout rows are off the data's support (u > 0), more than "
                 "penalty.warn_flagged = %g: the policy leaves the data",
