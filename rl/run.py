@@ -63,7 +63,7 @@ def run_mopo(
     with MOPORunFolder.open(path, text, resume=resume, overwrite=overwrite) as run:
         if run.is_finished:
             return f"finished already: {path} (--overwrite makes it again)\n{_places(path)}"
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         store = Stages(stages or path / "stages")
         setup = assemble(config, path / "checkpoints", store, device, progress=progress)
         if setup.loop is not None:
@@ -71,6 +71,8 @@ def run_mopo(
         _save_parts(setup, path)
         metrics = _measure(config, setup, run)
         metrics["seconds"] = time.perf_counter() - started
+        own = time.process_time() - cpu_started - store.cpu_seconds_here
+        metrics["cpu_seconds"] = own + store.cpu_seconds  # as if it had made every part itself
         run.finish(metrics)
     lines = [f"{label}: {format_value(value)}" for label, value in summarise(metrics)]
     return "\n".join([*lines, _places(path)])

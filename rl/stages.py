@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from filelock import FileLock
 
 from gormpo_density.atomic import replacing
 
-_KEY = "key.json"
+_FACTS = "stage.json"
 
 
 class Stages:
@@ -19,10 +20,16 @@ class Stages:
 
     Args:
         root: Folder of the parts; several runs may share it.
+
+    Attributes:
+        cpu_seconds: What it took to make the parts used so far, whoever made them.
+        cpu_seconds_here: What of that was spent by this object's user.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.cpu_seconds = 0.0
+        self.cpu_seconds_here = 0.0
 
     @contextmanager
     def stage(self, name: str, key: Mapping[str, Any]) -> Iterator[tuple[Path, bool]]:
@@ -36,12 +43,17 @@ class Stages:
             The folder, and whether the part in it is finished. What a killed run left of an
             unfinished part is still there.
         """
-        text = json.dumps(key, sort_keys=True, indent=1)
+        text = json.dumps(key, sort_keys=True)
         folder = self.root / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
-            is_finished = (folder / _KEY).is_file()
+            is_finished = (folder / _FACTS).is_file()
+            started = time.process_time()
             yield folder, is_finished
             if not is_finished:
-                with replacing(folder / _KEY) as temporary:
-                    temporary.write_text(text + "\n", encoding="utf-8")
+                seconds = time.process_time() - started
+                self.cpu_seconds_here += seconds
+                facts = {"key": key, "cpu_seconds": seconds}
+                with replacing(folder / _FACTS) as temporary:
+                    temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+            self.cpu_seconds += json.loads((folder / _FACTS).read_text())["cpu_seconds"]
