@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from rl.policy import column_scale
+
 
 class TwinCritic(nn.Module):
     """Q_1 and Q_2 of (s, a): two ReLU networks whose layers are one batched matmul each.
@@ -41,7 +43,7 @@ class TwinCritic(nn.Module):
     def standardise(self, rows: Tensor) -> None:
         """Take the mean and the standard deviation of training rows [s, a], (N, O + A)."""
         self.mean.copy_(rows.mean(0))
-        self.std.copy_(rows.std(0, correction=0).clamp(min=1e-6))
+        self.std.copy_(column_scale(rows))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return Q_1 and Q_2, (2, B), of rows [s, a], (B, O + A)."""

@@ -12,6 +12,12 @@ _LOG_STD_RANGE = (-5.0, 2.0)
 _SQUASHED_LIMIT = 0.999  # actions of the data on the bounds have no finite inverse under tanh
 
 
+def column_scale(rows: Tensor) -> Tensor:
+    """Return the standard deviation (D,) of columns (N, D); 1 if constant but for rounding."""
+    mean, std = rows.mean(0), rows.std(0, correction=0)
+    return std.masked_fill(std <= 1e-6 * mean.abs().clamp(min=1e-6), 1.0)
+
+
 class Gaussian(NamedTuple):
     """A diagonal Gaussian over actions before tanh.
 
@@ -90,7 +96,7 @@ class TanhGaussianPolicy(nn.Module):
     def standardise(self, obs: Tensor) -> None:
         """Take the mean and the standard deviation of training observations (N, O)."""
         self.obs_mean.copy_(obs.mean(0))
-        self.obs_std.copy_(obs.std(0, correction=0).clamp(min=1e-6))
+        self.obs_std.copy_(column_scale(obs))
 
     def forward(self, obs: Tensor) -> Gaussian:
         """Return the Gaussian before tanh, (B, A), for observations (B, O)."""
