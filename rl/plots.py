@@ -196,6 +196,9 @@ def plot_states(data: Floats, others: Mapping[str, Floats]) -> Figure:
         data: States (n, O) of the data.
         others: Further states (m, O) by name. At most 3,000 rows of each set are drawn.
     """
+    if data.shape[1] == 1:  # a second axis without extent
+        data = _widened(data)
+        others = {name: _widened(rows) for name, rows in others.items()}
     points, labels = _projected(data, others)
     reference = points.pop("data")
     pooled = np.concatenate([reference, *points.values()])
@@ -224,12 +227,17 @@ def _projected(
     standardised = (data - mean) / scale
     _, singular, components = np.linalg.svd(standardised, full_matrices=False)
     shares = singular**2 / np.square(singular).sum()
-    sets = {"data": data, **others}
     points = {
-        name: _thinned((rows - mean) / scale @ components[:2].T) for name, rows in sets.items()
+        name: _thinned((rows - mean) / scale @ components[:2].T)
+        for name, rows in {"data": data, **others}.items()
     }
-    first, second = (f"component {i + 1} ({shares[i]:.0%} of variance)" for i in (0, 1))
+    numbered = enumerate(shares[:2], 1)
+    first, second = (f"component {i} ({share:.0%} of variance)" for i, share in numbered)
     return points, (first, second)
+
+
+def _widened(rows: Floats) -> Floats:
+    return np.pad(rows, ((0, 0), (0, 1)))
 
 
 def _thinned(rows: Floats) -> Floats:
