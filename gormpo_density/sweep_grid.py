@@ -81,7 +81,7 @@ def value_text(value: Any) -> str:
 
 def _values(path: str, text: str) -> list[Any]:
     values: list[Any] = parse_yaml(f"[{text}]", f"--set {path}={text}") or [None]
-    texts = [json.dumps(value) for value in values]
+    texts = [value_text(value) for value in values]
     for i, repeated in enumerate(texts):
         if repeated in texts[:i]:
             raise ConfigError(f"--set {path}={text}: {repeated} is given twice")

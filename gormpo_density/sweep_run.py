@@ -7,6 +7,7 @@ points.csv, summary.md, summary.png   see `sweep_report`
 """
 
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -69,8 +70,9 @@ def find_program(name: str) -> bool:
     with Processes() as processes:
         code, text, errors = _capture(processes, ["-m", name, "--help"])
     if problems := complaints(code, errors):
-        raise ConfigError(f"--program {name}: {problems[-1].rpartition('python: ')[2]}")
-    return re.search(r"(?<![\w-])--stages\b", text) is not None
+        problem = problems[-1].removeprefix(f"{sys.executable}: ")
+        raise ConfigError(f"--program {name}: {problem}")
+    return re.search(r"(?<![\w-])--stages(?![\w-])", text) is not None
 
 
 def check(sweep: Sweep, n: int) -> list[Any]:

@@ -42,6 +42,6 @@ def plot_sweep(
     ax.set_yticks(range(len(scores)), [plain(label) for label in scores])
     ax.set(xlabel=plain(metric), xlim=limits, ylim=(len(scores) - 0.5, -0.5))
     off = [*outside(seeds, limits), *outside(ends, limits)]
-    set_titles(ax, "", say_off_axis(np.array(off, dtype=bool), "seeds and ends of intervals"))
+    set_titles(ax, "", say_off_axis(np.array(off, dtype=bool), "values"))
     legend_below(figure, [ax])
     return figure
