@@ -41,10 +41,10 @@ class Simulator:
     """
 
     def __init__(self, env_id: str, env: Any) -> None:
+        self._env = env
         problem = f"the state of {env_id!r} cannot be set from its observations"
         if not isinstance(env, MujocoEnv) or not isinstance(env.action_space, spaces.Box):
             raise ConfigError(problem)
-        self._env: Any = env  # its model, data and `set_state` have no types
         model = self._env.model
         self._hidden = model.nq + model.nv - self._env.observation_space.shape[0]
         self._n_shown = model.nq - self._hidden
@@ -63,7 +63,7 @@ class Simulator:
 
     def observe(self, state: Array) -> Array:
         """Return what the environment shows of states, both (B, S)."""
-        obs = state.copy()
+        obs: Array = state.copy()
         velocity = obs[:, self._n_shown :]
         np.clip(velocity, -self.velocity_limit, self.velocity_limit, out=velocity)
         return obs
