@@ -50,8 +50,8 @@ class DynamicsConfig(Section):
         members: Number of networks.
         elites: How many of them, the best on held-out episodes, make rollouts.
         hidden_dims: Width of each hidden layer.
-        weight_decay: L2 coefficient of each layer, the output layer last.
-        lr: Largest learning rate.
+        weight_decay: Decoupled weight decay of each layer, the output layer last.
+        lr: Largest learning rate (cosine).
         batch_size: Rows a step.
         epochs: Most passes over the training rows.
         patience: A member stops after so many epochs that did not improve it.
@@ -62,9 +62,9 @@ class DynamicsConfig(Section):
     elites: PositiveInt = 5
     hidden_dims: Widths = (200, 200, 200, 200)
     weight_decay: tuple[NonNegativeFloat, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
-    lr: PositiveFloat = 1e-3
-    batch_size: PositiveInt = 512
-    epochs: PositiveInt = 12
+    lr: PositiveFloat = 4e-3
+    batch_size: PositiveInt = 256
+    epochs: PositiveInt = 10
     patience: PositiveInt = 5
 
     @model_validator(mode="after")

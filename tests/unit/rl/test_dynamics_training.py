@@ -124,7 +124,7 @@ def test_the_learning_rate_falls_along_a_half_cosine():
 
 
 def test_each_layer_decays_by_its_own_coefficient():
-    """With the loss held at zero, Adam's first step is lr towards zero where there is decay."""
+    """Without a gradient, w becomes w (1 - lr decay)."""
     run = trainer(weight_decay=(0.0, 0.1), lr=1e-3)
     before = state(run.net)
     for parameter in run.net.parameters():
@@ -132,7 +132,7 @@ def test_each_layer_decays_by_its_own_coefficient():
     run.optimizer.step()
     step = {name: (before[name] - value) for name, value in run.net.state_dict().items()}
     decayed = step.pop("weights.1")
-    torch.testing.assert_close(decayed, 1e-3 * before["weights.1"].sign(), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(decayed, 1e-4 * before["weights.1"], rtol=1e-2, atol=1e-7)
     assert all((change == 0).all() for change in step.values())
 
 
