@@ -17,6 +17,7 @@ from gormpo_density.data.splits import split_episodes
 from gormpo_density.data.transitions import DatasetInfo, RowKind, Transitions
 from gormpo_density.errors import ConfigError, DataError
 
+_ARRAYS = ("obs", "action", "reward", "next_obs", "terminated", "episode")
 _NEGLIGIBLE = 0.05  # weight of what lies beyond a cut episode, below which its return is known
 
 
@@ -127,8 +128,8 @@ class OfflineData:
     def fingerprint(self) -> str:
         """Digest of the data and of its splits, by which trained parts are known again."""
         digest = hashlib.sha256()
-        for part in (self.obs, self.action, self.reward, self.next_obs, self.terminated):
-            digest.update(part.cpu().numpy().tobytes())
+        for name in _ARRAYS:
+            digest.update(getattr(self, name).cpu().numpy().tobytes())
         for name in sorted(self.splits):
             digest.update(self.splits[name].cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
@@ -161,10 +162,7 @@ def to_device(
     data: Transitions, splits: dict[str, NDArray[np.int64]], device: torch.device
 ) -> OfflineData:
     """Put transitions and the row numbers of their splits on a device."""
-    tensors = {
-        name: torch.from_numpy(getattr(data, name)).to(device)
-        for name in ("obs", "action", "reward", "next_obs", "terminated", "episode")
-    }
+    tensors = {name: torch.from_numpy(getattr(data, name)).to(device) for name in _ARRAYS}
     return OfflineData(
         **tensors,
         splits={name: torch.from_numpy(index).to(device) for name, index in splits.items()},
@@ -173,7 +171,8 @@ def to_device(
 
 
 def _check_widths(config: DataConfig, data: Transitions) -> None:
-    found = {"obs_dim": data.obs.shape[1], "action_dim": data.action.shape[1]}
+    obs_dim, action_dim = data.obs.shape[1], data.action.shape[1]
+    found = {"obs_dim": obs_dim, "action_dim": action_dim, "input_dim": obs_dim + action_dim}
     problems = [
         f"data.{key} is {getattr(config, key)}, but {data.info.name} has {width}"
         for key, width in found.items()
