@@ -1,13 +1,10 @@
 """What a MOPO run shows: its figures, and one page with everything on it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from gormpo_density.config import dump_config
 from gormpo_density.data.transitions import DatasetInfo
@@ -17,6 +14,7 @@ from rl import plots
 from rl.config import MOPOConfig
 from rl.evaluate import Evaluation, normalized_std
 from rl.plots import Panel
+from rl.results import MOPOResults
 
 Captioned = dict[str, tuple[str, Figure]]
 
@@ -29,30 +27,6 @@ _LEARNING = {
     "rollout_reward": Panel("reward in model rollouts", "a step"),
     "rollout_terminated": Panel("terminal rows in rollouts", is_share=True),
 }
-
-
-@dataclass(frozen=True)
-class MOPOResults:
-    """What a run measured, beside its metrics.
-
-    Attributes:
-        info: Where the data came from.
-        history: Columns of history.csv, each with a value an epoch.
-        evaluations: Deterministic and stochastic episodes at the end, by name of the policy; the
-            reported one is the first.
-        q_alarm: Mean Q on data rows above which a policy usually collapses.
-        dynamics_history: Curves of the ensemble's training; empty where it was not trained.
-        dynamics_r2: R^2 of its predictions on held-out rows, by dimension; empty without one.
-        states: States (n, O) by where they come from, the data's first; empty to draw none.
-    """
-
-    info: DatasetInfo
-    history: Mapping[str, Sequence[float]]
-    evaluations: Mapping[str, tuple[Evaluation, Evaluation]]
-    q_alarm: float = float("nan")
-    dynamics_history: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    dynamics_r2: Mapping[str, float] = field(default_factory=dict)
-    states: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
 
 
 def write_mopo_report(
@@ -154,11 +128,10 @@ def _figures(config: MOPOConfig, metrics: Mapping[str, Any], results: MOPOResult
         caption = "The learned dynamics: training, and the elites' mean against held-out rows"
         figures["dynamics"] = (caption, drawn)
     if results.states:
-        _, *others = results.states
-        data = np.asarray(next(iter(results.states.values())), dtype=np.float64)
-        sets = {name: np.asarray(results.states[name], dtype=np.float64) for name in others}
+        data, *others = results.states
+        sets = {name: results.states[name] for name in others}
         caption = "States on the two principal components of the data"
-        figures["states"] = (caption, plots.plot_states(data, sets))
+        figures["states"] = (caption, plots.plot_states(results.states[data], sets))
     return figures
 
 

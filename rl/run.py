@@ -21,6 +21,8 @@ from rl.evaluate import Evaluation, evaluate_policy, normalized_score, summarise
 from rl.loggers import open_loggers
 from rl.mopo import Loop
 from rl.policy import TanhGaussianPolicy
+from rl.report import summarise, write_mopo_report
+from rl.results import collect_results
 from rl.stages import Stages
 
 _VISITED_EPISODES = 5  # episodes whose states are shown
@@ -69,10 +71,13 @@ def run_mopo(
         if setup.loop is not None:
             train(config, setup, setup.loop, run, progress=progress, wandb=wandb)
         _save_parts(setup, path)
-        metrics = _measure(config, setup, run)
+        evaluations = _evaluate_at_the_end(config, setup)
+        metrics = _measure(config, setup, run, evaluations)
         metrics["seconds"] = time.perf_counter() - started
         own = time.process_time() - cpu_started - store.cpu_seconds_here
         metrics["cpu_seconds"] = own + store.cpu_seconds  # as if it had made every part itself
+        results = collect_results(setup, run.history.read(), evaluations)
+        write_mopo_report(path, config, metrics, results)
         run.finish(metrics)
     lines = [f"{label}: {format_value(value)}" for label, value in summarise(metrics)]
     return "\n".join([*lines, _places(path)])
@@ -150,13 +155,26 @@ def _save_parts(setup: Setup, path: Path) -> None:
         setup.density.save(path / "model")
 
 
-def _measure(config: MOPOConfig, setup: Setup, run: RunFolder) -> dict[str, Any]:
-    """Return everything for metrics.json but the seconds."""
-    episodes, data = config.evaluation.episodes, setup.data
-    det, stoch = evaluate(config, setup, reported_actor(config, setup), episodes, 0)
-    clone = det, stoch
+def _evaluate_at_the_end(
+    config: MOPOConfig, setup: Setup
+) -> dict[str, tuple[Evaluation, Evaluation]]:
+    """Return deterministic and stochastic episodes of the reported policy and of the clone."""
+    episodes = config.evaluation.episodes
+    policies = {"clone": setup.clone}
     if setup.loop is not None:
-        clone = evaluate(config, setup, setup.clone, episodes, 0)
+        policies = {"policy": reported_actor(config, setup)} | policies
+    return {name: evaluate(config, setup, act, episodes, 0) for name, act in policies.items()}
+
+
+def _measure(
+    config: MOPOConfig,
+    setup: Setup,
+    run: RunFolder,
+    evaluations: Mapping[str, tuple[Evaluation, Evaluation]],
+) -> dict[str, Any]:
+    """Return everything for metrics.json but the seconds."""
+    data, clone = setup.data, evaluations["clone"]
+    det, stoch = next(iter(evaluations.values()))
     low, high = det.interval[1:]
     metrics = {
         "dataset": data.info.name,
@@ -166,7 +184,7 @@ def _measure(config: MOPOConfig, setup: Setup, run: RunFolder) -> dict[str, Any]
         "penalty": config.penalty.name,
         "seed": config.seed,
         "actor": config.evaluation.actor,
-        "episodes": episodes,
+        "episodes": config.evaluation.episodes,
         "return_mean": det.return_mean,
         "return_std": det.return_std,
         "return_ci_low": low,
@@ -198,23 +216,6 @@ def _loop_metrics(setup: Setup, run: RunFolder) -> dict[str, Any]:
             metrics[name] = history[name][-1]
     measured = [value for value in history["return_det"] if not math.isnan(value)]
     return metrics | (summarise_curve(measured) if measured else {})
-
-
-def summarise(metrics: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """Return the few numbers that matter, with their labels."""
-    low, high = metrics["return_ci_low"], metrics["return_ci_high"]
-    return [
-        (
-            f"return, deterministic, {metrics['episodes']} episodes",
-            f"{metrics['return_mean']:,.0f} (95 % interval {low:,.0f} to {high:,.0f})",
-        ),
-        ("return, stochastic", f"{metrics['stochastic_return_mean']:,.0f}"),
-        (
-            "behaviour cloning, deterministic and stochastic",
-            f"{metrics['clone_return_mean']:,.0f}, {metrics['clone_stochastic_return_mean']:,.0f}",
-        ),
-        ("mean return of the data", f"{metrics['behaviour_return']:,.0f}"),
-    ]
 
 
 def _shown(row: Mapping[str, float]) -> dict[str, str]:

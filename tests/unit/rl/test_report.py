@@ -8,7 +8,8 @@ import pytest
 from gormpo_density.data.transitions import DatasetInfo
 from rl.config import load_mopo_config
 from rl.evaluate import Evaluation
-from rl.report import MOPOResults, summarise, write_mopo_report
+from rl.report import summarise, write_mopo_report
+from rl.results import MOPOResults
 
 INFO = DatasetInfo("gormpo/hopper/medium-v0", "minari", env_id="Hopper-v5")
 METRICS: dict[str, Any] = {
