@@ -4,7 +4,7 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import joblib
@@ -15,7 +15,7 @@ from gormpo_density.errors import ConfigError, RunFolderError
 from gormpo_density.sweep_grid import make_grid
 from gormpo_density.sweep_jobs import Engine, Job, run_on_cores, run_on_ray
 from gormpo_density.sweep_report import choose_metric, read_results, write_points, write_summary
-from gormpo_density.sweep_run import Sweep, check, find_program, run, unfinished
+from gormpo_density.sweep_run import Sweep, check, run, shares_stages, unfinished
 
 _ENGINES: dict[str, Engine] = {"joblib": run_on_cores, "ray": run_on_ray}
 
@@ -26,26 +26,32 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     Exits with 1 when a run failed; the same command then tries it again.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        has_failed = _sweep(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    if has_failed:
+        sys.exit(1)
+
+
+def _sweep(words: Sequence[str]) -> bool:
+    """Do what a command line says; tell whether a run failed."""
     args, sweep = _parse(words)
     configs = check(sweep, args.jobs or joblib.cpu_count())
     if args.dry_run:
         for point in sweep.points:
             for seed in sweep.seeds:
                 print(shlex.join(["python", *sweep.job(point, seed).arguments]))
-        return
+        return False
     sweep.folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(sweep.folder / ".sweep.lock", timeout=0):
             failed = _run(sweep, unfinished(sweep, configs), _ENGINES[args.engine], args.jobs)
-            _report(sweep, args.metric, words)
+            _report(sweep, failed, args.metric, words)
     except Timeout:
         raise RunFolderError(f"{sweep.folder} is in use by another sweep") from None
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-    if failed:
-        sys.exit(1)
+    return bool(failed)
 
 
 def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, Sweep]:
@@ -61,7 +67,7 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, Sweep]:
         seeds=args.seeds,
         flags=words[end + 1 :],
         folder=args.out or Path("runs") / f"sweep-{name.strip('-')}",
-        shares_stages=find_program(args.program),
+        shares_stages=shares_stages(args.program),
     )
     return args, sweep
 
@@ -100,23 +106,23 @@ def _positive(text: str) -> int:
     return value
 
 
-def _run(sweep: Sweep, jobs: Sequence[Job], engine: Engine, n: int | None) -> int:
-    """Run the jobs; print how each ended; return how many failed."""
+def _run(sweep: Sweep, jobs: Sequence[Job], engine: Engine, n: int | None) -> set[str]:
+    """Run the jobs; print how each ended; return the names of those that failed."""
     total = len(sweep.points) * len(sweep.seeds)
     if len(jobs) < total:
         print(f"finished already: {total - len(jobs)} of {total} runs")
-    failed = 0
+    failed = set()
     for i, outcome in enumerate(run(sweep, jobs, engine, n), start=1):
         ending = "failed" if outcome.problem else "done"
         print(f"[{i}/{len(jobs)}] {outcome.name} {ending}", flush=True)
         if outcome.problem:
-            failed += 1
+            failed.add(outcome.name)
             print(f"{outcome.name}: {outcome.problem}", file=sys.stderr)
     return failed
 
 
-def _report(sweep: Sweep, metric: str | None, words: Sequence[str]) -> None:
-    results = read_results(sweep)
+def _report(sweep: Sweep, failed: Set[str], metric: str | None, words: Sequence[str]) -> None:
+    results = read_results(sweep, failed)
     if all(result.metrics is None for result in results):
         return
     write_points(sweep, results)

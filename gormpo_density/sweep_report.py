@@ -6,8 +6,9 @@ import fnmatch
 import json
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,17 +49,23 @@ class Result:
         return float(value) if isinstance(value, numbers.Real) else math.nan
 
 
-def read_results(sweep: Sweep) -> list[Result]:
-    """Read the metrics of all runs of a sweep, in the order of the grid."""
+def read_results(sweep: Sweep, failed: Set[str] = frozenset()) -> list[Result]:
+    """Read the metrics of all runs of a sweep, in the order of the grid.
+
+    Args:
+        sweep: The sweep.
+        failed: Names of runs whose folders do not count; they may hold other runs' metrics.
+    """
     return [
-        Result(point, seed, _metrics(sweep, point, seed))
+        Result(point, seed, _metrics(folder) if folder.name not in failed else None)
         for point in sweep.points
         for seed in sweep.seeds
+        for folder in [sweep.run_folder(point, seed)]
     ]
 
 
-def _metrics(sweep: Sweep, point: GridPoint, seed: int) -> dict[str, Any] | None:
-    file = sweep.run_folder(point, seed) / "metrics.json"
+def _metrics(folder: Path) -> dict[str, Any] | None:
+    file = folder / "metrics.json"
     if not file.is_file():
         return None
     values = json.loads(file.read_text(encoding="utf-8"))

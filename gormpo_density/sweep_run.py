@@ -61,17 +61,17 @@ class Sweep:
         return Job(point.run_name(seed), arguments, self.folder / "logs")
 
 
-def find_program(name: str) -> bool:
-    """Tell whether a program shares stages, from the help that it prints.
+def shares_stages(program: str) -> bool:
+    """Tell whether a program has a flag --stages, from the help that it prints.
 
     Raises:
         ConfigError: It cannot be started.
     """
     with Processes() as processes:
-        code, text, errors = _capture(processes, ["-m", name, "--help"])
+        code, text, errors = _capture(processes, ["-m", program, "--help"])
     if problems := complaints(code, errors):
         problem = problems[-1].removeprefix(f"{sys.executable}: ")
-        raise ConfigError(f"--program {name}: {problem}")
+        raise ConfigError(f"--program {program}: {problem}")
     return re.search(r"(?<![\w-])--stages(?![\w-])", text) is not None
 
 
@@ -116,8 +116,8 @@ def unfinished(sweep: Sweep, configs: Sequence[Any]) -> list[Job]:
 
 
 def run(sweep: Sweep, jobs: Sequence[Job], engine: Engine, n: int | None) -> Iterator[Outcome]:
-    """Run jobs of a sweep and yield each one's outcome as it comes."""
-    for outcome in engine(jobs, n):
+    """Run jobs of a sweep, if any, and yield each one's outcome as it comes."""
+    for outcome in engine(jobs, n) if jobs else ():
         metrics = sweep.folder / outcome.name / "metrics.json"
         if not outcome.problem and not metrics.is_file():
             outcome = Outcome(outcome.name, f"{sweep.program} ended without writing {metrics}")

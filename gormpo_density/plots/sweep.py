@@ -39,7 +39,7 @@ def plot_sweep(
             estimate, low, high = means[label]
             ax.plot([low, high], [place, place], color=PALETTE[0], label="95 % interval")
             ax.plot(estimate, place, "D", color=PALETTE[0], markersize=5, label="mean")
-    ax.set_yticks(range(len(scores)), [plain(label) for label in scores])
+    ax.set_yticks(range(len(scores)), [plain(label, 60) for label in scores])
     ax.set(xlabel=plain(metric), xlim=limits, ylim=(len(scores) - 0.5, -0.5))
     off = [*outside(seeds, limits), *outside(ends, limits)]
     set_titles(ax, "", say_off_axis(np.array(off, dtype=bool), "values"))

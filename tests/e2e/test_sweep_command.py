@@ -137,9 +137,10 @@ def test_finished_runs_are_not_made_again(sweep: Sweep) -> None:
 
 def test_a_run_of_another_configuration_is_not_taken_for_ours(sweep: Sweep) -> None:
     sweep(*GRID, "--seeds", "2")
-    outcome = sweep(*GRID, "--seeds", "2", "--", "--shift", "5")
+    outcome = sweep(*GRID, "--", "--shift", "5")
     assert outcome.code == 1
     assert "x=1-seed2: a run of another configuration\n" in outcome.err
+    assert "| x=1   | 1 of 2 | 16.000 | " in outcome.out  # of the first seed alone
 
 
 def test_a_run_that_fails_leaves_the_others_alone_and_is_tried_again(sweep: Sweep) -> None:

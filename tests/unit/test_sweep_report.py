@@ -42,6 +42,7 @@ def test_results_are_the_scalars_of_every_run_in_order(sweep: Sweep) -> None:
     assert found[1].number("score") == 1.5
     assert all(math.isnan(found[1].number(key)) for key in ("name", "none", "absent"))
     assert math.isnan(found[0].number("score"))
+    assert read_results(sweep, {"dims=8-8-seed2"})[1].metrics is None
 
 
 def test_every_run_has_a_line_of_the_csv(sweep: Sweep) -> None:

@@ -8,7 +8,7 @@ import pytest
 from gormpo_density.errors import ConfigError
 from gormpo_density.sweep_grid import make_grid
 from gormpo_density.sweep_jobs import Job, Outcome
-from gormpo_density.sweep_run import Sweep, check, find_program, run, unfinished
+from gormpo_density.sweep_run import Sweep, check, run, shares_stages, unfinished
 
 #: Prints its command line as a configuration; complains of what is called bad.
 ECHO = """
@@ -57,7 +57,7 @@ def test_a_command_line_has_all_that_decides_the_run() -> None:
 )
 def test_the_help_tells_who_shares_stages(programs: Path, text: str, shares: bool) -> None:
     (programs / "helpful.py").write_text(f"print({text!r})")
-    assert find_program("helpful") is shares
+    assert shares_stages("helpful") is shares
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_the_help_tells_who_shares_stages(programs: Path, text: str, shares: boo
 def test_a_program_that_cannot_start_is_told(programs: Path, code: str, problem: str) -> None:
     (programs / "broken.py").write_text(code)
     with pytest.raises(ConfigError, match=problem):
-        find_program("broken")
+        shares_stages("broken")
 
 
 def test_every_point_is_checked_under_the_first_seed(programs: Path) -> None:
@@ -118,6 +118,7 @@ def test_a_run_has_to_leave_its_metrics(tmp_path: Path) -> None:
         yield Outcome("seed4")
         yield Outcome("other", "burnt")
 
-    ended = list(run(sweep, [], engine, 5))
+    assert list(run(sweep, [], engine, 5)) == []
+    ended = list(run(sweep, [sweep.job(sweep.points[0], 3)], engine, 5))
     missing = f"echo ended without writing {tmp_path / 'seed4' / 'metrics.json'}"
     assert ended == [Outcome("seed3"), Outcome("seed4", missing), Outcome("other", "burnt")]
