@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gormpo_density import registry, train
+from gormpo_density import registry
+from gormpo_density import train as density
+from rl import train as mopo
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = re.findall(r"^python -m gormpo_density\.train (.*?)(?:  #.*)?$", README, re.MULTILINE)
+COMMANDS = re.findall(
+    r"^python -m ((?:gormpo_density|rl)\.train) (.*?)(?:  #.*)?$", README, re.MULTILINE
+)
+PROGRAMS = {"gormpo_density.train": density.main, "rl.train": mopo.main}
 
 
 def arrays() -> dict[str, np.ndarray]:
@@ -31,13 +36,15 @@ def test_python_blocks_run(code: str, monkeypatch) -> None:
         assert np.isfinite(names["reward_for_model_rollout"]).all()
 
 
-@pytest.mark.parametrize("arguments", COMMANDS)
-def test_training_commands_are_understood(arguments: str, tmp_path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize(("program", "arguments"), COMMANDS)
+def test_training_commands_are_understood(
+    program: str, arguments: str, tmp_path, monkeypatch, capsys
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert train.main([*shlex.split(arguments), "--dry-run"]) == 0
+    assert PROGRAMS[program]([*shlex.split(arguments), "--dry-run"]) == 0
     assert "model:" in capsys.readouterr().out
 
 
 def test_there_is_something_to_test() -> None:
     assert len(PYTHON) >= 2
-    assert len(COMMANDS) >= 3
+    assert len(COMMANDS) >= 7
