@@ -33,6 +33,7 @@ __all__ = [
     "FlatKeys",
     "ModelSection",
     "Ratio",
+    "RunConfig",
     "Section",
     "Seed",
     "UserPath",
@@ -125,8 +126,8 @@ class ExportConfig(Section):
     plots: UserPath | None = None
 
 
-class DensityConfig(Section):
-    """Everything that decides a density run.
+class RunConfig(Section):
+    """What every run has that trains a density model.
 
     Attributes:
         task: Name of the run; alone, also the dataset (`hopper-medium-v2`).
@@ -136,9 +137,6 @@ class DensityConfig(Section):
         model: The model and its parameters.
         fit: Keyword arguments of the model's `fit`, `dict(config.fit)`.
         calibration: The threshold.
-        ood: Out-of-distribution sets to measure, see `parse_level`; those that fit the rows
-            where there is none.
-        export: Copies in other places.
     """
 
     task: str | None = None
@@ -148,11 +146,9 @@ class DensityConfig(Section):
     model: ModelSection = ModelSection()
     fit: Section = Section()
     calibration: CalibrationConfig = CalibrationConfig()
-    ood: tuple[OODLevelName, ...] | None = None
-    export: ExportConfig = ExportConfig()
 
     @model_validator(mode="after")
-    def _check(self) -> "DensityConfig":
+    def _check(self) -> "RunConfig":
         if self.data.dataset is None and self.data.data_path is None:
             if self.task == "custom":
                 raise ValueError("task custom needs data.data_path (--data_path FILE)")
@@ -160,13 +156,24 @@ class DensityConfig(Section):
         return self
 
 
-C = TypeVar("C", bound=DensityConfig)
+class DensityConfig(RunConfig):
+    """Everything that decides a density run.
+
+    Attributes:
+        ood: Out-of-distribution sets to measure, see `parse_level`; those that fit the rows
+            where there is none.
+        export: Copies in other places.
+    """
+
+    ood: tuple[OODLevelName, ...] | None = None
+    export: ExportConfig = ExportConfig()
+
+
+C = TypeVar("C", bound=RunConfig)
 
 
 @functools.cache
-def density_schema(
-    cls: type | None, base: type[DensityConfig] = DensityConfig
-) -> type[DensityConfig]:
+def density_schema(cls: type | None, base: type[RunConfig] = RunConfig) -> type[RunConfig]:
     """Return a schema with the parameters of a model class; None leaves them unchecked.
 
     A parameter of both `__init__` and `fit`, such as a VAE's beta, is the model section's.

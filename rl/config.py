@@ -20,8 +20,8 @@ from pydantic import (
 
 from gormpo_density.config import (
     ConfigTree,
-    DensityConfig,
     Ratio,
+    RunConfig,
     Section,
     UserPath,
     resolve_config,
@@ -221,7 +221,7 @@ class EvaluationConfig(Section):
     actor: Literal["last", "ema"] = "ema"
 
 
-class MOPOConfig(DensityConfig):
+class MOPOConfig(RunConfig):
     """Everything that decides a MOPO run.
 
     Attributes:

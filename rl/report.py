@@ -86,8 +86,9 @@ def _notes(config: MOPOConfig, metrics: Mapping[str, Any]) -> list[str]:
     )
     if metrics["normalized_score"] is not None:
         notes.append(
-            "The normalised score is a label only: its reference returns were measured in older "
-            f"versions of the environment, this is {used} in {metrics['env_id']}."
+            "The normalised score is a label only: its reference returns are D4RL's where there "
+            "are any, of other data and older versions of the environment; this is "
+            f"{used} in {metrics['env_id']}."
         )
     return notes
 

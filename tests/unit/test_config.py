@@ -13,6 +13,7 @@ from gormpo_density.config import (
     ConfigTree,
     DensityConfig,
     FlatKeys,
+    RunConfig,
     Section,
     density_config,
     dump_config,
@@ -229,7 +230,7 @@ class Window(Section):
     size: int = 8
 
 
-class WindowConfig(DensityConfig):
+class WindowConfig(RunConfig):
     window: Window = Window()
 
 

@@ -20,6 +20,8 @@ def resolve(*settings: str) -> MOPOConfig:
         (["penalty.coef=-1"], "penalty.coef must be greater than or equal to 0"),
         (["penalty.coef=much"], "penalty.coef must be a valid number or must be 'auto'"),
         (["penalty.name=densty"], "penalty.name must be 'none', 'mopo', 'disagreement'"),
+        (["penalty.kind=tahn"], "penalty.kind "),
+        (["ood=[perm]"], "ood is unknown"),
         (["penalty.target=0"], "penalty.target must be greater than 0, is 0"),
         (["dynamics.members=3", "dynamics.elites=4"], "dynamics has 4 elites of 3 members"),
         (["dynamics.hidden_dims=[8]"], "dynamics needs a weight_decay for each of 2 layers"),
