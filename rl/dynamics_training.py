@@ -48,7 +48,7 @@ class DynamicsTrainer:
 
     Source:
         Seitzer et al. 2022, "On the pitfalls of heteroscedastic uncertainty estimation",
-        arXiv:2203.09168, eq. 4 (beta-NLL, beta = .5).
+        arXiv:2203.09168 (beta-NLL with beta = .5).
     """
 
     def __init__(
