@@ -155,7 +155,7 @@ def _assemble_mopo(
     model = TransitionModel(
         dynamics,
         penalty,
-        _termination(config, data, env_id),
+        termination_of(config, data, env_id),
         reward_range=data.reward_range,
         truncate=config.penalty.truncate,
         generator=generator,
@@ -188,7 +188,8 @@ def _check_density(
         )
 
 
-def _termination(config: MOPOConfig, data: OfflineData, env_id: str) -> Termination:
+def termination_of(config: MOPOConfig, data: OfflineData, env_id: str) -> Termination:
+    """Return what ends rollouts: the configured rule, or one that is fitted here and now."""
     name = config.rollout.termination
     if name != "learned":
         return termination_rule(name, env_id)
@@ -223,16 +224,16 @@ def reward_units(config: MOPOConfig, data: OfflineData, largest_penalty: float) 
     would make penalties vanish where returns are small.
     """
     gamma, coef = config.sac.gamma, config.penalty.coef
-    returns, _ = data.discounted_returns(gamma)
-    low, high = returns.min().item(), returns.max().item()
+    returns, known = data.discounted_returns(gamma)
     least, best = (reward / (1 - gamma) for reward in data.reward_range)
+    low, high = returns[known].aminmax() if known.any() else (least, best)
     largest_coef = COEFFICIENTS[1] if coef == "auto" else coef
     cost = largest_coef * data.reward_std * largest_penalty / (1 - gamma)
     return RewardUnits(
         scale=data.reward_scale,
         penalty_unit=data.reward_std,
         lowest_q=least - cost if math.isfinite(cost) else -math.inf,
-        highest_q=min(high + _HEADROOM * (high - low), best),
+        highest_q=min(float(high + _HEADROOM * (high - low)), best),
     )
 
 
@@ -251,7 +252,7 @@ def _loop(
         retain=config.rollout.retain,
         generator=_generator(data, config.seed, 3),
     )
-    return Loop(learner, buffer, rollouts, config, _probe(config, data), checkpoints)
+    return Loop(learner, buffer, rollouts, config, probe_of(config, data), checkpoints)
 
 
 @torch.no_grad()
@@ -267,8 +268,8 @@ def _real_rows(data: OfflineData, layout: Layout, clone: TanhGaussianPolicy) -> 
     )
 
 
-def _probe(config: MOPOConfig, data: OfflineData) -> Probe:
-    """Return the held-out rows whose discounted return is known."""
+def probe_of(config: MOPOConfig, data: OfflineData) -> Probe:
+    """Return where Q is held against returns: the held-out rows whose return is known."""
     returns, known = data.discounted_returns(config.sac.gamma)
     i = data.splits["val"]
     i = i[known[i]]

@@ -1,7 +1,6 @@
 """The offline data of a run: tensors on one device, split by episode, with their returns."""
 
 import hashlib
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +17,7 @@ from gormpo_density.data.transitions import DatasetInfo, RowKind, Transitions
 from gormpo_density.errors import ConfigError, DataError
 
 _ARRAYS = ("obs", "action", "reward", "next_obs", "terminated", "episode")
-_NEGLIGIBLE = 0.05  # weight of what lies beyond a cut episode, below which its return is known
+_MOST_HIDDEN = 0.5  # weight of what lies beyond a cut episode, up to which its return is known
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,27 +101,27 @@ class OfflineData:
         return totals.index_add_(0, place, self.reward.double())
 
     def discounted_returns(self, gamma: float) -> tuple[Tensor, Tensor]:
-        """Return each row's discounted return to the end of its episode.
+        """Return each row's discounted return.
 
-        G_t = r_t + gamma G_(t+1). An episode that was cut (a time limit) hides what came later,
-        so a row's return is known only where that weighs less than 5 %: gamma^k < .05, k the
-        number of rows that are left.
+        G_t = r_t + gamma G_(t+1). An episode that was cut (a time limit) hides what came later:
+        it is taken to have gone on as in the k rows that are left, G_t = S_t / (1 - gamma^k) with
+        S_t the sum of those. That is known where they have at least half of the weight,
+        gamma^k <= 1/2; were cut episodes left out, only falls would be known.
 
         Returns:
             The returns (N,), and where they are known (N,) bool.
         """
-        reward = self.reward.double().cpu().numpy()
+        reward, ended = self.reward.double().cpu().numpy(), self.terminated.cpu().numpy()
         last = np.append(np.diff(self.episode.cpu().numpy()) != 0, True)
-        total, left = np.zeros(len(reward)), np.zeros(len(reward))
-        value, rows, ended = 0.0, 0.0, self.terminated.cpu().numpy()
+        total, hidden = np.zeros(len(reward)), np.zeros(len(reward))
+        value, weight = 0.0, 0.0
         for t in range(len(reward) - 1, -1, -1):
             if last[t]:
-                value, rows = 0.0, math.inf if ended[t] else 0.0
-            value, rows = reward[t] + gamma * value, rows + 1
-            total[t], left[t] = value, rows
-        known = gamma**left < _NEGLIGIBLE
-        returns = torch.from_numpy(total).to(self.device, torch.float32)
-        return returns, torch.from_numpy(known).to(self.device)
+                value, weight = 0.0, 0.0 if ended[t] else 1.0
+            value, weight = reward[t] + gamma * value, gamma * weight
+            total[t], hidden[t] = value, weight
+        returns = torch.from_numpy(total / (1 - hidden)).to(self.device, torch.float32)
+        return returns, torch.from_numpy(hidden <= _MOST_HIDDEN).to(self.device)
 
     @cached_property
     def fingerprint(self) -> str:

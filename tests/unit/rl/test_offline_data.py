@@ -42,8 +42,15 @@ def offline(
 def test_discounted_returns_by_hand() -> None:
     data = offline([1.0, 2.0, 4.0, 8.0], [3, 1], ends={0})
     returns, known = data.discounted_returns(0.5)
-    assert returns.tolist() == [1 + 1 + 1, 2 + 2, 4, 8]
-    assert known.tolist() == [True, True, True, False]
+    assert returns.tolist() == [1 + 1 + 1, 2 + 2, 4, 8 / (1 - 0.5)]
+    assert known.tolist() == [True, True, True, True]
+
+
+def test_a_cut_episode_is_known_where_half_the_weight_is_seen() -> None:
+    data = offline([3.0] * 5, [5])
+    returns, known = data.discounted_returns(0.8)  # .8^3 = .512, .8^4 = .41
+    assert returns.tolist() == pytest.approx([3 / (1 - 0.8)] * 5)
+    assert known.tolist() == [True, True, False, False, False]
 
 
 @settings(derandomize=True, max_examples=40, deadline=None)
@@ -61,9 +68,9 @@ def test_discounted_returns_are_those_of_brute_force(lengths, gamma, ends, seed)
         for t in range(length):
             left = reward[start + t : start + length]
             total = sum(gamma**k * r for k, r in enumerate(left))
-            assert returns[start + t].item() == pytest.approx(total, abs=1e-5)
-            expected = number in ends or gamma ** len(left) < 0.05
-            assert known[start + t].item() == expected
+            hidden = 0.0 if number in ends else gamma ** len(left)
+            assert returns[start + t].item() == pytest.approx(total / (1 - hidden), rel=1e-4)
+            assert known[start + t].item() == (hidden <= 0.5)
         start += length
 
 

@@ -1,0 +1,160 @@
+"""The arms that are compared, the grid each is tuned on, and running one of them."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from benchmarks.cells import Bench, Cell, Result
+from gormpo_density.runs import HistoryFile
+
+Settings = Mapping[str, Any]
+
+TUNING_SEEDS = (100, 101)
+SEEDS = (1, 2, 3, 4, 5)
+
+_GORMPO_TANH: Settings = {
+    "penalty.name": "density",
+    "penalty.kind": "gormpo-tanh",
+    "penalty.calibrate_on": "data",
+    "calibration.alpha": 0.01,
+    "data.rows": "next_state_action",
+}
+_KL = {"sac.kl_target": (0.05, 0.1)}
+
+#: Tuning runs are half as long; what collapses has done so by then.
+TUNING: Settings = {"sac.epochs": 10, "evaluation.every": 0}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train a policy.
+
+    Attributes:
+        name: What tables call it.
+        settings: What tells it from the default configuration.
+        grid: Values that are tried on the tuning seeds, by setting; the same number of points
+            for every arm that has one.
+    """
+
+    name: str
+    settings: Settings
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    @property
+    def points(self) -> list[Settings]:
+        """Every combination of the grid's values; one empty one without a grid."""
+        return [
+            dict(zip(self.grid, p, strict=True)) for p in itertools.product(*self.grid.values())
+        ]
+
+
+#: Each tuned arm has four points.
+ARMS = (
+    Arm("BC", {"algorithm": "bc"}),
+    Arm("no penalty", {"penalty.name": "none"}, {"sac.kl_target": (0.025, 0.05, 0.1, 0.2)}),
+    Arm("MOPO std", {"penalty.name": "mopo"}, {"penalty.coef": (0.3, 1.0), **_KL}),
+    Arm("GORMPO tanh", _GORMPO_TANH, {"penalty.coef": (0.3, 1.0), **_KL}),
+    Arm("density (ours)", {"penalty.name": "density"}, {"penalty.coef": (1.0, 3.0), **_KL}),
+    Arm("combination", {"penalty.name": "combination"}, {"penalty.coef": (0.3, 1.0), **_KL}),
+)
+
+#: Rows beside them, with the settings of the tuned arm of that penalty or their own.
+EXTRA_ARMS = (
+    Arm("TD3+BC", {"algorithm": "td3bc", "evaluation.actor": "last"}),
+    Arm(
+        "MOPO std, plain SAC",
+        {"penalty.name": "mopo", "penalty.coef": 1.0, "sac.kl": 0, "sac.warm_start": False},
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data and its environment.
+
+    Attributes:
+        name: What tables call it.
+        config: Configuration to start from.
+        settings: What tells the data; "DIR" stands for the folder of the files.
+    """
+
+    name: str
+    config: str
+    settings: Settings
+
+    def at(self, data_dir: Path) -> Settings:
+        """Return the settings with the folder filled in."""
+        return {k: str(data_dir / "mujoco") if v == "DIR" else v for k, v in self.settings.items()}
+
+
+def file_task(name: str, config: str, **settings: Any) -> Task:
+    """Return a task on DIR/mujoco/<name>.npz."""
+    return Task(name, config, {"data.dataset": name, "data.data_dir": "DIR", **settings})
+
+
+def measure_runs(
+    bench: Bench, part: str, runs: Sequence[tuple[Task, str, Settings, int]]
+) -> list[Result]:
+    """Make the runs that are not there yet, one a core at a time, and return what came out.
+
+    Args:
+        bench: Keeps the results.
+        part: Part of the benchmark.
+        runs: Task, name of the arm, settings of the arm, and seed of each.
+    """
+    parallel = joblib.Parallel(n_jobs=-1, backend="threading")
+    results: list[Result] = parallel(joblib.delayed(_measure)(bench, part, *run) for run in runs)
+    return results
+
+
+def _measure(
+    bench: Bench, part: str, task: Task, arm: str, settings: Settings, seed: int
+) -> Result:
+    label = "-".join([arm, *(f"{k.split('.')[-1]}{v}" for k, v in settings.items())])
+    cell = Cell(part, task.name, label[:100].replace("/", "_"), seed)
+    chosen = {"config": task.config, **task.settings, **settings}
+    folder = bench.out / "runs" / part / f"{task.name}-{label[:100]}-seed{seed}".replace(" ", "_")
+    return bench.result(cell, chosen, lambda: _run(bench, task, settings, seed, folder))
+
+
+def _run(bench: Bench, task: Task, settings: Settings, seed: int, folder: Path) -> Result:
+    values = {**task.at(bench.data_dir), **settings}
+    if bench.quick:
+        values |= QUICK
+    arguments = ["--config", task.config, "--seed", str(seed), "--run-dir", str(folder)]
+    arguments += [w for k, v in values.items() for w in ("--set", f"{k}={json.dumps(v)}")]
+    arguments += ["--stages", str(bench.out / "runs" / "stages"), "--resume", "--quiet"]
+    subprocess.run(
+        [sys.executable, "-m", "rl.train", *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+    )
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    history = HistoryFile(folder / "history.csv").read()
+    kept = ("updates", "return_det", "return_stoch", "q_data", "kl", "flagged_fraction")
+    curves = {name: history[name] for name in kept if name in history}
+    return {"metrics": metrics, "curves": curves}
+
+
+#: A smoke run: everything tiny.
+QUICK: Settings = {
+    "fit.epochs": 1,
+    "dynamics.epochs": 1,
+    "bc.steps": 20,
+    "fqe.regression_steps": 5,
+    "fqe.steps": 5,
+    "sac.epochs": 1,
+    "sac.steps_per_epoch": 10,
+    "rollout.starts": 50,
+    "evaluation.episodes": 2,
+    "evaluation.every": 0,
+}
