@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gormpo_density.cli import StrictParser, main_guard, resolve_device
-from gormpo_density.comparison import Comparison, SavedRun, compare_runs
+from gormpo_density.comparison import SavedRun, compare_runs
 from gormpo_density.comparison_report import comparison_tables, write_comparison
-from gormpo_density.report import format_value
+from gormpo_density.report import text_table
 
 
 @main_guard
@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = [SavedRun.open(path, device) for path in [args.run, *args.compare]]
     comparison = compare_runs(runs, args.ood, progress=not args.quiet)
     page = write_comparison(comparison, runs[0].path / "evaluation")
-    _print_tables(comparison)
+    for table in comparison_tables(comparison):
+        print(text_table(table), end="\n\n")
     print(f"report: {page}")
 
 
@@ -43,19 +44,6 @@ def _parser() -> StrictParser:
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     return parser
-
-
-def _print_tables(comparison: Comparison) -> None:
-    for table in comparison_tables(comparison):
-        rows = [table.columns, *([format_value(v) for v in row] for row in table.rows)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
-        for row in rows:
-            first, *rest = (
-                cell.ljust(w) if not i else cell.rjust(w)
-                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            print("  ".join([first, *rest]).rstrip())
-        print()
 
 
 if __name__ == "__main__":

@@ -92,6 +92,16 @@ def format_value(value: object) -> str:
     return f"{number:,.1f}" if size >= 1000 else f"{number:.3f}"
 
 
+def text_table(table: Table) -> str:
+    """Return a table for a terminal, without its caption: the first column left, others right."""
+    rows = [table.columns, *([format_value(value) for value in row] for row in table.rows)]
+    padded = []
+    for place, cells in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, cells))
+        padded.append([cell.rjust(width) if place else cell.ljust(width) for cell in cells])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))
+
+
 def write_report(
     path: str | Path,
     *,

@@ -80,11 +80,26 @@ def compare_penalties(
     n_resamples: int = 1000,
     confidence: float = 0.95,
 ) -> Interval:
-    """Return rho(first) - rho(second), Spearman with the true error, and its interval.
+    """Return rho(first) - rho(second) and its percentile interval over start states.
+
+    See `resampled_differences`. The interval says nothing about other models or other data.
+    """
+    differences = resampled_differences(errors, first, second, rng, n_resamples=n_resamples)
+    return percentile_interval(differences, confidence)
+
+
+def resampled_differences(
+    errors: ModelErrors,
+    first: str,
+    second: str,
+    rng: np.random.Generator,
+    *,
+    n_resamples: int = 1000,
+) -> Floats:
+    """Return rho(first) - rho(second), Spearman with the true error, of resamples.
 
     Start states are resampled with all their steps under every policy, since those resemble each
-    other, and both penalties see the same resample (percentile bootstrap). The interval says
-    nothing about other models or other data.
+    other, and both penalties see the same resample.
 
     Args:
         errors: What was measured.
@@ -92,7 +107,9 @@ def compare_penalties(
         second: Name of another.
         rng: Source of the resamples.
         n_resamples: Number of resamples.
-        confidence: Nominal coverage.
+
+    Returns:
+        The difference as measured, then those of the resamples (1 + n_resamples,).
 
     Raises:
         ConfigError: There is no penalty of that name.
@@ -113,7 +130,7 @@ def compare_penalties(
         _spearman(one, error, weights) - _spearman(other, error, weights)
         for weights in (np.ones(len(errors)), *(line[place] for line in counts))
     ]
-    return percentile_interval(np.array(differences), confidence)
+    return np.array(differences)
 
 
 def _places(values: Floats) -> NDArray[np.intp]:

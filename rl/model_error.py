@@ -19,7 +19,7 @@ from rl.simulator import Array, Simulator
 from rl.termination import Termination
 
 Floats = NDArray[np.float64]
-Score = Callable[[Tensor, Tensor], Tensor]
+Scores = Callable[[Tensor, Tensor, Tensor], Mapping[str, Tensor]]
 
 _LARGEST_ENTRY = 100.0  # of a state that the simulator is put into
 
@@ -99,15 +99,16 @@ class ModelProbe:
     Attributes:
         dynamics: The model.
         simulator: Of its environment.
-        penalties: By name: functions of (obs, action) that give (B,), high where a large error
-            is expected.
+        penalties: Function of (obs, action, next_obs) that gives penalties (B,) by name, always
+            the same names; each is high where a large error is expected. next_obs is the
+            rollout's.
         termination: Which transitions end in a terminal state.
         generator: Source of the model's noise, on its device.
     """
 
     dynamics: Dynamics
     simulator: Simulator
-    penalties: Mapping[str, Score]
+    penalties: Scores
     termination: Termination
     generator: torch.Generator
 
@@ -151,13 +152,14 @@ class ModelProbe:
             action = act(obs).clamp(low, high)
             next_obs, _ = self.dynamics.sample(obs, action, self.generator)
             truth = self.simulator.advance(truth, _numpy(action))
+            penalties = self.penalties(obs, action, next_obs)
             errors = ModelErrors(
                 np.full(len(number), name),
                 number,
                 np.full(len(number), step),
                 self._error(obs, action),
                 self._distance(next_obs, self.simulator.observe(truth)),
-                {key: _numpy(score(obs, action)) for key, score in self.penalties.items()},
+                {key: _numpy(values) for key, values in penalties.items()},
             )
             yield errors.select(self.simulator.is_state(_numpy(obs)))
             goes_on = ~self.termination(obs, action, next_obs)

@@ -160,7 +160,7 @@ class Parts:
         config, data = self.config, self.data
         if config.density is not None:
             model = load_model(config.density, str(data.device))
-            return model, _row_kind(config.density) or config.data.rows
+            return model, row_kind_of(config.density) or config.data.rows
         rows = config.data.rows
         train, val, cal = (data.rows(rows, split) for split in ("train", "val", "cal"))
         key = {
@@ -196,7 +196,7 @@ class Parts:
         }
 
 
-def _row_kind(run: Path) -> str | None:
+def row_kind_of(run: Path) -> str | None:
     """Return the kind of rows that a density run was made on; None for a bare model folder."""
     file = run / "config.yaml"
     if not file.is_file():

@@ -9,7 +9,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from gormpo_density import report
-from gormpo_density.report import Table, format_value, ood_levels, ood_table, write_report
+from gormpo_density.report import (
+    Table,
+    format_value,
+    ood_levels,
+    ood_table,
+    text_table,
+    write_report,
+)
 
 VOID = {"meta", "img"}
 
@@ -176,3 +183,12 @@ def test_the_detection_table_has_trivial_scores_beside():
 def test_a_metric_that_is_missing_is_shown_as_a_dash():
     _, *values = ood_table({"obs1": {"roc_auc": 0.9}}).rows[0]
     assert [format_value(value) for value in values] == ["0.900", "\N{EN DASH}", "\N{EN DASH}"]
+
+
+def test_a_table_in_a_terminal_is_aligned():
+    table = Table("unused", ("set", "AUROC"), [("obs0.25", 0.5), ("perm", None)])
+    assert text_table(table).splitlines() == [
+        "set      AUROC",
+        "obs0.25  0.500",
+        "perm         \N{EN DASH}",
+    ]

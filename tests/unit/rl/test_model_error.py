@@ -54,7 +54,7 @@ def still(obs: Tensor) -> Tensor:
 def probe(dynamics: Any, **changes: Any) -> ModelProbe:
     parts = {
         "simulator": Line(),
-        "penalties": {},
+        "penalties": lambda obs, action, next_obs: {},
         "termination": never,
         "generator": torch.Generator().manual_seed(0),
     }
@@ -106,15 +106,16 @@ def test_a_rollout_ends_in_a_terminal_state_or_beyond_a_hundred() -> None:
 def test_every_policy_acts_within_the_bounds_and_is_scored() -> None:
     seen = []
 
-    def score(obs: Tensor, action: Tensor) -> Tensor:
+    def score(obs: Tensor, action: Tensor, next_obs: Tensor) -> dict[str, Tensor]:
         seen.append(action)
-        return obs[:, 0] + 10 * action[:, 0]
+        return {"mine": obs[:, 0] + 10 * action[:, 0], "next": next_obs[:, 0]}
 
     policies = {"still": still, "wild": lambda obs: still(obs) - 7}
-    measured = probe(Biased([0.0, 0.1]), penalties={"mine": score})
+    measured = probe(Biased([0.0, 0.1]), penalties=score)
     errors = measured.measure(torch.tensor([[2.0, 0.0]]), policies, horizon=2)
     assert errors.policy.tolist() == ["still", "still", "wild", "wild"]
     assert errors.penalties["mine"] == pytest.approx([2, 2, -8, -9])
+    assert errors.penalties["next"] == pytest.approx([2, 2, 1, 0])
     assert torch.cat(seen).flatten().tolist() == [0, 0, -1, -1]
     wild = errors.select(errors.policy == "wild")
     assert wild.penalties["mine"] == pytest.approx([-8, -9])
@@ -125,10 +126,10 @@ def test_every_policy_acts_within_the_bounds_and_is_scored() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_value_that_is_not_finite_is_named(value: float) -> None:
-    def score(obs: Tensor, action: Tensor) -> Tensor:
-        return torch.where(torch.arange(len(obs)) == 2, value, 0.0)
+    def score(obs: Tensor, action: Tensor, next_obs: Tensor) -> dict[str, Tensor]:
+        return {"mine": torch.where(torch.arange(len(obs)) == 2, value, 0.0)}
 
-    broken = probe(Biased([0.0, 0.1]), penalties={"mine": score})
+    broken = probe(Biased([0.0, 0.1]), penalties=score)
     text = rf"mine is {value} in step 1 from start 2, policy still \(2 such values\)"
     with pytest.raises(DataError, match=text):
         broken.measure(torch.zeros(3, 2), {"still": still}, horizon=2)
