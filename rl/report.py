@@ -36,10 +36,9 @@ def write_mopo_report(
     captioned = _figures(config, metrics, results)
     for name, (_, figure) in captioned.items():
         save_figure(figure, path / "plots" / f"{name}.png")
-    what = config.penalty.name if config.algorithm == "mopo" else config.algorithm
     write_report(
         path / "report.html",
-        title=f"{config.task or config.data.dataset or 'custom'}: {config.algorithm}, {what}",
+        title=f"{config.task or config.data.dataset or 'custom'}: {_method(config)}",
         summary=summarise(metrics),
         notes=_notes(config, metrics),
         tables=_tables(config, metrics, results),
@@ -64,6 +63,12 @@ def summarise(metrics: Mapping[str, Any]) -> list[tuple[str, object]]:
     ]
 
 
+def _method(config: MOPOConfig) -> str:
+    penalty = {"none": "no penalty"}.get(config.penalty.name, f"penalty {config.penalty.name}")
+    names = {"mopo": f"MOPO, {penalty}", "bc": "behaviour cloning", "td3bc": "TD3+BC"}
+    return names[config.algorithm]
+
+
 def _notes(config: MOPOConfig, metrics: Mapping[str, Any]) -> list[str]:
     used, wanted = metrics["dataset"], metrics["dataset_requested"]
     notes = []
@@ -74,7 +79,7 @@ def _notes(config: MOPOConfig, metrics: Mapping[str, Any]) -> list[str]:
             f"From epoch {metrics['q_alarm_epoch']} on, mean Q on data rows was far above their "
             "returns: the critics over-estimate, and such a policy has usually collapsed."
         )
-    if config.algorithm == "mopo":
+    if config.algorithm != "bc":
         actor = {"last": "last actor", "ema": "average of the actors on the way (EMA)"}
         notes.append(
             f"The reported policy is the {actor[config.evaluation.actor]}, as the configuration "

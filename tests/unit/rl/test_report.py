@@ -73,6 +73,7 @@ def test_a_run_of_mopo_shows_everything(written) -> None:
     names = ["dynamics", "learning", "penalty", "returns", "states", "values"]
     assert report.names == names
     assert report.page.count("<figure") == len(names)
+    assert "<h1>hopper-medium-v2: MOPO, penalty density</h1>" in report.page
     assert "2,532 (95 % interval 2,296 to 2,769)" in report.page
     assert "best, known with hindsight" in report.page
     assert "average of the actors on the way (EMA)" in report.page
@@ -85,6 +86,7 @@ def test_a_clone_is_a_table_and_nothing_drawn(written) -> None:
     metrics = {key: value for key, value in METRICS.items() if not key.startswith("return_l")}
     report = written("algorithm=bc", metrics=metrics | {"normalized_score": None})
     assert report.names == []
+    assert "<h1>hopper-medium-v2: behaviour cloning</h1>" in report.page
     assert "reported, deterministic" in report.page
     assert "EMA" not in report.page
     assert "a label only" not in report.page
