@@ -1,6 +1,5 @@
 """From a configuration to the loop: data, trained parts, penalty, transition model, learner."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -220,21 +219,28 @@ def reward_units(config: MOPOConfig, data: OfflineData, largest_penalty: float) 
     """Return the units of rewards, and the range that critic targets are kept in.
 
     Above: the data's best discounted return and a fifth of their range, but not more than the
-    best reward for ever. Below: the worst reward and the largest penalty for ever; never 0, which
-    would make penalties vanish where returns are small.
+    best reward can give. Below: what the worst reward and the largest penalty can give; never 0,
+    which would make penalties vanish where returns are small.
     """
     gamma, coef = config.sac.gamma, config.penalty.coef
     returns, known = data.discounted_returns(gamma)
-    least, best = (reward / (1 - gamma) for reward in data.reward_range)
-    low, high = returns[known].aminmax() if known.any() else (least, best)
+    smallest, largest = data.reward_range
+    best = max(_once_and_for_ever(largest, gamma))
+    worst = min(_once_and_for_ever(smallest, gamma))
+    low, high = returns[known].aminmax() if known.any() else (worst, best)
     largest_coef = COEFFICIENTS[1] if coef == "auto" else coef
-    cost = largest_coef * data.reward_std * largest_penalty / (1 - gamma)
+    cost = largest_coef * data.reward_std * largest_penalty
     return RewardUnits(
         scale=data.reward_scale,
         penalty_unit=data.reward_std,
-        lowest_q=least - cost if math.isfinite(cost) else -math.inf,
+        lowest_q=min(_once_and_for_ever(smallest - cost, gamma)),
         highest_q=min(float(high + _HEADROOM * (high - low)), best),
     )
+
+
+def _once_and_for_ever(reward: float, gamma: float) -> tuple[float, float]:
+    """Return the discounted returns of a reward in one last step, and in every step."""
+    return reward, reward / (1 - gamma)
 
 
 def _loop(
