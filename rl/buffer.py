@@ -1,7 +1,6 @@
 """Real and model transitions as packed rows on the device, and batches mixed from both."""
 
 from collections.abc import Iterator
-from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
@@ -44,8 +43,7 @@ class Layout:
 
     def __init__(self, obs_dim: int, action_dim: int) -> None:
         self.obs_dim = obs_dim
-        widths = (obs_dim + action_dim, obs_dim, action_dim, action_dim, 1, 1, 1)
-        self._parts = [slice(*ends) for ends in pairwise(accumulate(widths, initial=0))]
+        self._widths = (obs_dim + action_dim, obs_dim, action_dim, action_dim, 3)
 
     def pack(
         self,
@@ -62,10 +60,9 @@ class Layout:
 
     def unpack(self, rows: Tensor) -> Batch:
         """Return views of packed rows."""
-        state_action, next_obs, mean, log_std, *scalars = (rows[:, part] for part in self._parts)
-        reward, penalty, alive = (column.squeeze(1) for column in scalars)
-        obs = state_action[:, : self.obs_dim]
-        reference = Gaussian(mean, log_std)
+        state_action, next_obs, mean, log_std, scalars = rows.split(self._widths, dim=1)
+        obs, reference = state_action[:, : self.obs_dim], Gaussian(mean, log_std)
+        reward, penalty, alive = scalars.unbind(1)
         return Batch(state_action, obs, next_obs, reward, penalty, alive, reference)
 
 

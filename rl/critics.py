@@ -48,7 +48,8 @@ class TwinCritic(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return Q_1 and Q_2, (2, B), of rows [s, a], (B, O + A)."""
         hidden = ((rows - self.mean) / self.std).expand(2, -1, -1)
-        *inner, last = zip(self.weights, self.biases, strict=True)
+        *inner, (last_weight, last_bias) = zip(self.weights, self.biases, strict=True)
         for weight, bias in inner:
             hidden = torch.baddbmm(bias, hidden, weight).relu_()
-        return torch.baddbmm(last[1], hidden, last[0]).squeeze(-1)
+        # To one output, a product and a sum take a fraction of a batched matmul's time.
+        return (hidden * last_weight.mT).sum(-1) + last_bias.squeeze(-1)

@@ -90,29 +90,24 @@ class SAC:
         self.sums = torch.zeros(len(self.CURVES), device=device)
         self.updates = 0
         self._actor_params: list[Tensor] = list(actor.parameters())
+        self._averaged_params: list[Tensor] = list(self.averaged.parameters())
         self._critic_params: list[Tensor] = list(critic.parameters())
-        self.actor_optimizer = _adam(self._actor_params, config.actor_lr)
-        self.critic_optimizer = _adam(self._critic_params, config.critic_lr)
-        self.alpha_optimizer = _adam([self.log_alpha], config.alpha_lr)
-        self.kl_optimizer = _adam([self.log_kl], config.kl_lr)
+        self._target_params: list[Tensor] = list(self.target.parameters())
+        self.critic_optimizer = _adam((self._critic_params, config.critic_lr))
+        self.actor_optimizer = _adam(
+            (self._actor_params, config.actor_lr),
+            ([self.log_alpha], config.alpha_lr),
+            ([self.log_kl], config.kl_lr),
+        )
 
     def update(self, batch: Batch, generator: torch.Generator) -> None:
         """Take one step of critics, actor and temperature."""
         critic_loss = self._update_critic(batch, generator)
         actor_loss, q, kl, entropy = self._update_actor(batch, generator)
-        if self.uses_kl:
-            self._update_multiplier(self.log_kl, self.kl_optimizer, self.target_kl - kl)
-        else:
-            excess = entropy - self.target_entropy
-            self._update_multiplier(self.log_alpha, self.alpha_optimizer, excess)
-        multiplier = (self.log_kl if self.uses_kl else self.log_alpha).detach().exp()
         with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.target.parameters()), self._critic_params, self.config.tau
-            )
-            torch._foreach_lerp_(
-                list(self.averaged.parameters()), self._actor_params, self.config.ema
-            )
+            torch._foreach_lerp_(self._target_params, self._critic_params, self.config.tau)
+            torch._foreach_lerp_(self._averaged_params, self._actor_params, self.config.ema)
+            multiplier = self._log_multiplier.exp()
             self.sums += torch.stack([critic_loss, actor_loss, q, kl, entropy, multiplier])
         self.updates += 1
 
@@ -143,21 +138,20 @@ class SAC:
         q = self.critic(torch.cat([batch.obs, self.actor.squash(raw)], 1)).amin(0).mean()
         self.critic.requires_grad_(True)
         kl, log_prob = policy.kl(batch.reference).mean(), policy.log_prob(raw).mean()
-        if self.uses_kl:
-            loss = self.log_kl.detach().exp() * kl - q
-        else:
-            loss = self.log_alpha.detach().exp() * log_prob - q
+        multiplier = self._log_multiplier.detach().exp()
+        loss = multiplier * (kl if self.uses_kl else log_prob) - q
+        if self._log_multiplier.requires_grad:
+            # Of multiplier * slack: a negative slack (a broken constraint) raises the multiplier.
+            slack = self.target_kl - kl if self.uses_kl else -log_prob - self.target_entropy
+            self._log_multiplier.grad = multiplier * slack.detach()
         self.actor_optimizer.param_groups[0]["lr"] = self.config.actor_lr * self._schedule()
         _step(self.actor_optimizer, self._actor_params, loss)
         return loss.detach(), q.detach(), kl.detach(), -log_prob.detach()
 
-    @staticmethod
-    def _update_multiplier(
-        log_multiplier: Tensor, optimizer: torch.optim.Optimizer, slack: Tensor
-    ) -> None:
-        """Take a step of dual ascent: a negative slack (a broken constraint) raises it."""
-        if log_multiplier.requires_grad:
-            _step(optimizer, [log_multiplier], log_multiplier.exp() * slack)
+    @property
+    def _log_multiplier(self) -> Tensor:
+        """The one that is in use: of the KL, or of the entropy."""
+        return self.log_kl if self.uses_kl else self.log_alpha
 
     def _schedule(self) -> float:
         """Share of the actor's learning rate: a half cosine from 1 to 0."""
@@ -181,8 +175,6 @@ class SAC:
             "coef": self.coef,
             "actor_optimizer": self.actor_optimizer,
             "critic_optimizer": self.critic_optimizer,
-            "alpha_optimizer": self.alpha_optimizer,
-            "kl_optimizer": self.kl_optimizer,
         }
 
 
@@ -193,8 +185,9 @@ def _multiplier(value: float | str, start: float, device: torch.device) -> Tenso
     return torch.tensor(math.log(size), device=device, requires_grad=learnt)
 
 
-def _adam(params: list[Tensor], lr: float) -> torch.optim.Adam:
-    return torch.optim.Adam(params, lr=lr, fused=True)
+def _adam(*groups: tuple[list[Tensor], float]) -> torch.optim.Adam:
+    """Return one optimiser of parameters with learning rates of their own."""
+    return torch.optim.Adam([{"params": params, "lr": lr} for params, lr in groups], fused=True)
 
 
 def _step(optimizer: torch.optim.Optimizer, params: list[Tensor], loss: Tensor) -> None:
