@@ -172,19 +172,25 @@ class Parts:
         }
         with self.stages.stage("density", key) as (folder, is_finished):
             if is_finished:
-                return load_model(folder, str(data.device)), rows
-            model = make_model(config.model.name, input_dim=train.shape[1], **config.model.params)
-            model.to(data.device).fit(
-                train,
-                val,
-                **dict(config.fit),
-                seed=config.seed,
-                checkpoint=folder / "fit.safetensors",
-                progress=self.progress,
-            )
-            model.calibrate(cal, config.calibration.alpha, n_episodes=data.n_episodes("cal"))
-            model.save(folder)
+                model = load_model(folder, str(data.device))
+            else:
+                model = self._fit_density(train, val, folder)
+        model.calibrate(cal, config.calibration.alpha, n_episodes=data.n_episodes("cal"))
         return model, rows
+
+    def _fit_density(self, train: Tensor, val: Tensor, folder: Path) -> DensityModel:
+        name, params = self.config.model.name, self.config.model.params
+        model = make_model(name, input_dim=train.shape[1], **params).to(self.data.device)
+        model.fit(
+            train,
+            val,
+            **dict(self.config.fit),
+            seed=self.config.seed,
+            checkpoint=folder / "fit.safetensors",
+            progress=self.progress,
+        )
+        model.save(folder)
+        return model
 
     def _clone_key(self) -> dict[str, Any]:
         return {

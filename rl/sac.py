@@ -14,6 +14,10 @@ from rl.config import SACConfig
 from rl.critics import TwinCritic
 from rl.policy import Gaussian, TanhGaussianPolicy
 
+#: An automatic weight starts strict and gives way: a policy that leaves at once fills the buffer
+#: with rows off the data.
+_FIRST_KL_WEIGHT = 5.0
+
 
 class RewardUnits(NamedTuple):
     """How raw rewards and penalties become what the critics learn.
@@ -81,7 +85,7 @@ class SAC:
         device = actor.middle.device
         self.uses_kl = config.kl != 0
         self.log_alpha = _multiplier(config.alpha, 0.2, device)
-        self.log_kl = _multiplier(config.kl or "auto", 0.5, device)
+        self.log_kl = _multiplier(config.kl or "auto", _FIRST_KL_WEIGHT, device)
         n_actions = len(actor.middle)
         self.target_kl = n_actions * config.kl_target
         wanted = config.target_entropy
