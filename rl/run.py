@@ -30,9 +30,12 @@ _SEEDS_APART = 100_000  # between the episodes of one run and those of the next
 
 
 class MOPORunFolder(RunFolder):
-    """A run folder with a policy, its parts and the event files."""
+    """A run folder with a policy, its parts and the event files, and later a diagnosis."""
 
-    contents = (*RunFolder.contents, "policy", "dynamics", "stages", "tensorboard", "wandb")
+    contents = (
+        *RunFolder.contents,
+        *("policy", "dynamics", "stages", "tensorboard", "wandb", "diagnosis"),
+    )
 
 
 def run_mopo(

@@ -17,7 +17,7 @@ SUPPORT = {
     *("config", "cli", "runs", "metrics", "plots", "report", "penalty", "errors", "data"),
     *("aggregate", "persistence", "atomic", "registry", "fitting", "config_files", "seeding"),
 }
-DRAWING = {"plots", "report", "density_report"}
+DRAWING = {"plots", "report", "density_report", "diagnosis_plots", "diagnosis_report"}
 CATCH_ALL = {"utils.py", "common.py", "helpers.py"}
 SLOW_TO_IMPORT = {"matplotlib", "sklearn", "minari", "gymnasium"}
 MAX_LINES = 320
