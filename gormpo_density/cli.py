@@ -16,6 +16,7 @@ from typing import NoReturn
 import torch
 
 from gormpo_density.errors import ConfigError, GormpoDensityError
+from gormpo_density.runs import default_run_path
 
 #: Settings that are text whatever they look like; the value of any other flag is read as YAML.
 _TEXT = frozenset(
@@ -161,6 +162,21 @@ def settings_of_runs(args: argparse.Namespace) -> list[list[str]]:
     if len(set(args.seeds)) < len(args.seeds):
         raise ConfigError(f"--seeds {' '.join(args.seeds)}: a seed is given twice")
     return [[*args.overrides, f"seed={seed}"] for seed in args.seeds]
+
+
+def run_path(args: argparse.Namespace, task: str | None, name: str, seed: int) -> Path:
+    """Return where a run goes: --run-dir, with a folder for each of --seeds, or the default.
+
+    Args:
+        args: Parsed by `CommandParser`.
+        task: Name of the run, None for data of one's own.
+        name: What tells runs of the task apart, such as the model.
+        seed: Of the run.
+    """
+    if args.run_dir is None:
+        return default_run_path(task or "custom", name, seed)
+    path: Path = args.run_dir
+    return path / f"seed{seed}" if args.seeds else path
 
 
 def resolve_device(name: str, *, dry_run: bool = False) -> torch.device:

@@ -4,13 +4,18 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from gormpo_density.cli import CommandParser, main_guard, resolve_device, settings_of_runs
+from gormpo_density.cli import (
+    CommandParser,
+    main_guard,
+    resolve_device,
+    run_path,
+    settings_of_runs,
+)
 from gormpo_density.config import DensityConfig, ExportConfig, dump_config, load_config
 from gormpo_density.density_data import check_density_data
 from gormpo_density.density_run import run_density
 from gormpo_density.errors import ConfigError
 from gormpo_density.gormpo_keys import DENSITY_KEYS
-from gormpo_density.runs import default_run_path
 
 
 @main_guard
@@ -30,14 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.dry_run:
             _dry_run(config)
             continue
-        path = args.run_dir or default_run_path(
-            config.task or "custom", config.model.name, config.seed
-        )
-        if args.run_dir is not None and args.seeds:
-            path = path / f"seed{config.seed}"
         outcome = run_density(
             config,
-            path,
+            run_path(args, config.task, config.model.name, config.seed),
             device=resolve_device(config.device),
             resume=args.resume,
             overwrite=args.overwrite,

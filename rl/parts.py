@@ -175,7 +175,8 @@ class Parts:
                 model = load_model(folder, str(data.device))
             else:
                 model = self._fit_density(train, val, folder)
-        model.calibrate(cal, config.calibration.alpha, n_episodes=data.n_episodes("cal"))
+        alpha, score = config.calibration.alpha, config.penalty.score
+        model.calibrate(cal, alpha, score, data.n_episodes("cal"))
         return model, rows
 
     def _fit_density(self, train: Tensor, val: Tensor, folder: Path) -> DensityModel:

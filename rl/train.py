@@ -7,11 +7,16 @@ from pathlib import Path
 
 import torch
 
-from gormpo_density.cli import CommandParser, main_guard, resolve_device, settings_of_runs
+from gormpo_density.cli import (
+    CommandParser,
+    main_guard,
+    resolve_device,
+    run_path,
+    settings_of_runs,
+)
 from gormpo_density.config import dump_config
 from gormpo_density.data.sources import absent_data
 from gormpo_density.errors import ConfigError
-from gormpo_density.runs import default_run_path
 from rl.config import MOPOConfig, load_mopo_config
 from rl.gormpo_keys import MOPO_KEYS
 from rl.loggers import import_wandb
@@ -33,14 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         if absent := _absent_parts(config):
             raise ConfigError(absent)
-        path = args.run_dir or default_run_path(
-            config.task or "custom", run_name(config), config.seed
-        )
-        if args.run_dir is not None and args.seeds:
-            path = path / f"seed{config.seed}"
         outcome = run_mopo(
             config,
-            path,
+            run_path(args, config.task, run_name(config), config.seed),
             device=resolve_device(config.device),
             stages=args.stages,
             resume=args.resume,

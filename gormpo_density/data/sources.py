@@ -85,9 +85,7 @@ def is_here(dataset: str) -> bool:
     return isinstance(found, Path) or is_local(found)
 
 
-def absent_data(
-    dataset: str | None, data_path: Path | None, data_dir: Path | None
-) -> str | None:
+def absent_data(dataset: str | None, data_path: Path | None, data_dir: Path | None) -> str | None:
     """Return what of the data that `load_transitions` would load is absent; None if it is here.
 
     Nothing is made or downloaded.
