@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from gormpo_density.checkpoints import Part, pack_state, part_of, restore_state
 from gormpo_density.errors import ConfigError, FitError
 from gormpo_density.persistence import load_tensors, save_tensors
 
@@ -235,13 +236,12 @@ class Trainer:
             self.stale_epochs += 1
 
     def _save(self, path: Path) -> None:
-        tensors = {
-            **{f"model.{k}": v for k, v in self.model.state_dict().items()},
-            **{f"averaged.{k}": v for k, v in self.averaged.state_dict().items()},
-            **{f"best.{k}": v for k, v in self.best.items()},
+        parts: dict[str, Part] = {
+            "model": self.model,
+            "averaged": self.averaged,
+            "optimizer": self.optimizer,
         }
-        for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
+        tensors = pack_state({**parts, "best": self.best})
         progress = {name: getattr(self, name) for name in _PROGRESS}
         save_tensors(path, tensors, {"progress": progress, "fit": self._fingerprint})
 
@@ -249,18 +249,13 @@ class Trainer:
         tensors, metadata = load_tensors(path, device=self.splits["train"].device)
         if metadata.get("fit") != self._fingerprint:
             raise FitError(f"{path}: checkpoint of another configuration or other data")
-        part = {
-            name: {k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(name + ".")}
-            for name in ("model", "averaged", "best", "optimizer")
+        parts: dict[str, Part] = {
+            "model": self.model,
+            "averaged": self.averaged,
+            "optimizer": self.optimizer,
         }
-        self.model.load_state_dict(part["model"])
-        self.averaged.load_state_dict(part["averaged"])
-        self.best = part["best"]
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in part["optimizer"].items():
-            index, _, name = key.partition(".")
-            state.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        restore_state(parts, tensors)
+        self.best = part_of(tensors, "best")
         for name in _PROGRESS:
             setattr(self, name, metadata["progress"][name])
 

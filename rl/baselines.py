@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from gormpo_density.checkpoints import Part
 from rl.buffer import Batch
-from rl.checkpoints import Part
 from rl.config import SACConfig
 from rl.critics import TwinCritic
 from rl.policy import TanhGaussianPolicy

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from gormpo_density.checkpoints import Part, pack_state, part_of, restore_state
 from gormpo_density.errors import FitError
 from gormpo_density.fitting import History, Hooks
 from gormpo_density.persistence import load_tensors, save_tensors
@@ -202,13 +203,9 @@ class DynamicsTrainer:
         self.stale_epochs = torch.where(better, 0, self.stale_epochs + 1)
 
     def _save(self, path: Path) -> None:
-        tensors = {
-            **{f"net.{k}": v for k, v in self.net.state_dict().items()},
-            **{f"best.{k}": v for k, v in self.best.items()},
-            **{f"member.{k}": getattr(self, k) for k in _OF_A_MEMBER},
-        }
-        for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
+        member = {name: getattr(self, name) for name in _OF_A_MEMBER}
+        parts: dict[str, Part] = {"net": self.net, "optimizer": self.optimizer}
+        tensors = pack_state({**parts, "best": self.best, "member": member})
         progress = {name: getattr(self, name) for name in _PROGRESS}
         save_tensors(path, tensors, {"progress": progress, "fit": self._fingerprint})
 
@@ -216,19 +213,10 @@ class DynamicsTrainer:
         tensors, metadata = load_tensors(path, device=self.data.device)
         if metadata.get("fit") != self._fingerprint:
             raise FitError(f"{path}: checkpoint of another configuration or other data")
-        part: dict[str, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            owner, _, name = key.partition(".")
-            part.setdefault(owner, {})[name] = value
-        self.net.load_state_dict(part["net"])
-        self.best = part["best"]
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in part["optimizer"].items():
-            index, _, name = key.partition(".")
-            state.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-        for name in _OF_A_MEMBER:
-            setattr(self, name, part["member"][name])
+        restore_state({"net": self.net, "optimizer": self.optimizer}, tensors)
+        self.best = part_of(tensors, "best")
+        for name, value in part_of(tensors, "member").items():
+            setattr(self, name, value)
         for name in _PROGRESS:
             setattr(self, name, metadata["progress"][name])
 

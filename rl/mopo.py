@@ -10,10 +10,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gormpo_density.checkpoints import Part, pack_state, restore_state
 from gormpo_density.errors import FitError
 from gormpo_density.persistence import load_tensors, save_tensors
 from rl.buffer import Batch, MixedBuffer
-from rl.checkpoints import Part, pack_state, restore_state
 from rl.config import MOPOConfig
 from rl.penalty_control import AutoCoefficient, FlaggedShare
 from rl.policy import TanhGaussianPolicy

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gormpo_density.checkpoints import Part
 from rl.buffer import Batch
-from rl.checkpoints import Part
 from rl.config import SACConfig
 from rl.critics import TwinCritic
 from rl.policy import Gaussian, TanhGaussianPolicy

@@ -15,7 +15,16 @@ OTHERS = sorted(path for folder in ("scripts", "tests") for path in (ROOT / fold
 
 SUPPORT = {
     *("config", "cli", "runs", "metrics", "plots", "report", "penalty", "errors", "data"),
-    *("aggregate", "persistence", "atomic", "registry", "fitting", "config_files", "seeding"),
+    *(
+        "aggregate",
+        "checkpoints",
+        "persistence",
+        "atomic",
+        "registry",
+        "fitting",
+        "config_files",
+        "seeding",
+    ),
 }
 DRAWING = {"plots", "report", "density_report", "diagnosis_plots", "diagnosis_report"}
 CATCH_ALL = {"utils.py", "common.py", "helpers.py"}

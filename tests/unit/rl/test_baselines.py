@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from gormpo_density.checkpoints import pack_state, restore_state
 from gormpo_density.seeding import reinitialise
 from rl.baselines import TD3BC
 from rl.buffer import Batch, Layout
-from rl.checkpoints import pack_state, restore_state
 from rl.config import SACConfig
 from rl.critics import TwinCritic
 from rl.policy import Gaussian, TanhGaussianPolicy

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from gormpo_density.checkpoints import pack_state
 from gormpo_density.errors import FitError, ModelFileError
 from gormpo_density.seeding import reinitialise
 from rl.buffer import Layout, MixedBuffer
-from rl.checkpoints import pack_state
 from rl.config import MOPOConfig
 from rl.critics import TwinCritic
 from rl.mopo import Loop, Probe

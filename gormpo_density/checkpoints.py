@@ -8,7 +8,7 @@ from torch import Tensor, nn
 Part = nn.Module | torch.optim.Optimizer | torch.Generator | Tensor
 
 
-def pack_state(parts: Mapping[str, Part]) -> dict[str, Tensor]:
+def pack_state(parts: Mapping[str, Part | Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return every tensor of the parts, by "part.name"; the inverse of `restore_state`."""
     return {f"{name}.{key}": v for name, part in parts.items() for key, v in _state(part).items()}
 
@@ -20,8 +20,7 @@ def restore_state(parts: Mapping[str, Part], state: Mapping[str, Tensor]) -> Non
         KeyError, RuntimeError: The state is of other parts.
     """
     for name, part in parts.items():
-        start = f"{name}."
-        own = {key[len(start) :]: v for key, v in state.items() if key.startswith(start)}
+        own = part_of(state, name)
         if isinstance(part, nn.Module):
             part.load_state_dict(own)
         elif isinstance(part, torch.Generator):
@@ -32,7 +31,15 @@ def restore_state(parts: Mapping[str, Part], state: Mapping[str, Tensor]) -> Non
             part.data.copy_(own["value"])
 
 
-def _state(part: Part) -> dict[str, Tensor]:
+def part_of(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors of one part of what `pack_state` returned, by their own names."""
+    start = f"{name}."
+    return {key[len(start) :]: value for key, value in state.items() if key.startswith(start)}
+
+
+def _state(part: Part | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if isinstance(part, Mapping):
+        return dict(part)
     if isinstance(part, nn.Module):
         return dict(part.state_dict())
     if isinstance(part, torch.Generator):

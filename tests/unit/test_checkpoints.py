@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from gormpo_density.checkpoints import pack_state, restore_state
 from gormpo_density.persistence import load_tensors, save_tensors
-from rl.checkpoints import pack_state, restore_state
 
 
 def parts(seed: int) -> dict:
