@@ -1,0 +1,175 @@
+"""Which part is trained anew by which change of the configuration."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gormpo_density.errors import ConfigError
+from rl import parts as parts_module
+from rl.config import MOPOConfig, load_mopo_config
+from rl.offline_data import load_offline_data
+from rl.parts import Parts
+from rl.stages import Stages
+
+CPU = torch.device("cpu")
+BOUNDS = -torch.ones(1), torch.ones(1)
+TINY = [
+    *("bc.steps=2", "fqe.regression_steps=2", "fqe.steps=2", "sac.hidden_dims=[4]"),
+    *("dynamics.members=2", "dynamics.elites=1", "dynamics.epochs=1"),
+    *("dynamics.hidden_dims=[4]", "dynamics.weight_decay=[0, 0]"),
+    *("model.num_layers=2", "model.hidden_dims=[4]", "fit.epochs=1"),
+]
+
+
+@pytest.fixture(scope="module")
+def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(400, 2))
+    path = tmp_path_factory.mktemp("data") / "own.npz"
+    np.savez(
+        path,
+        obs=obs,
+        action=np.tanh(rng.normal(size=(400, 1))),
+        reward=rng.normal(size=400),
+        next_obs=obs + 0.1,
+        episode=np.repeat(np.arange(40), 10),
+    )
+    return path
+
+
+def config_of(npz: Path, *settings: str) -> MOPOConfig:
+    return load_mopo_config(None, [f"data.data_path={npz}", *TINY, *settings])
+
+
+def parts_of(config: MOPOConfig, stages: Path) -> Parts:
+    data = load_offline_data(config.data, config.seed, CPU, progress=False)
+    return Parts(config, data, BOUNDS, Stages(stages), progress=False)
+
+
+def make_all(parts: Parts) -> dict[str, Any]:
+    clone = parts.clone()
+    critic = parts.critic(clone)
+    return {
+        "clone": clone,
+        "critics": critic,
+        "dynamics": parts.dynamics(),
+        "density": parts.density()[0],
+    }
+
+
+@pytest.fixture(scope="module")
+def made(npz: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Stages with every part in them, and the parts."""
+    stages = tmp_path_factory.mktemp("stages")
+    return stages, make_all(parts_of(config_of(npz), stages))
+
+
+def names(stages: Path) -> set[str]:
+    return {path.name for path in stages.iterdir() if path.is_dir()}
+
+
+def same(first: Any, second: Any) -> bool:
+    ours, theirs = first.state_dict(), second.state_dict()
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def refuse(*args: Any, **options: Any) -> None:
+    raise AssertionError("trained again")
+
+
+def test_nothing_is_trained_twice(npz, made, monkeypatch) -> None:
+    stages, parts = made
+    for trainer in ("clone_behaviour", "fit_critics", "make_model", "EnsembleDynamics"):
+        monkeypatch.setattr(parts_module, trainer, refuse)
+    again = parts_of(config_of(npz), stages)
+    for name, part in make_all(again).items():
+        assert same(part, parts[name])
+    assert len(names(stages)) == 4
+    assert np.isfinite(again.clone_loss)
+    assert again.dynamics_history["val_loss"]
+
+
+def test_parts_do_not_depend_on_the_global_generator(npz, made, tmp_path) -> None:
+    torch.manual_seed(123)
+    np.random.seed(5)  # noqa: NPY002  (the global state is the point)
+    for name, part in make_all(parts_of(config_of(npz), tmp_path)).items():
+        assert same(part, made[1][name]), name
+
+
+ALL = {"clone", "critics", "dynamics", "density"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "anew"),
+    [
+        ("penalty.coef=3", set()),
+        ("penalty.name=none", set()),
+        ("sac.epochs=7", set()),
+        ("sac.kl=0.25", set()),
+        ("sac.actor_lr=1e-3", set()),
+        ("rollout.length=2", set()),
+        ("evaluation.episodes=3", set()),
+        ("calibration.alpha=0.2", set()),
+        ("bc.steps=3", {"clone", "critics"}),
+        ("sac.hidden_dims=[5]", {"clone", "critics"}),
+        ("sac.gamma=0.9", {"critics"}),
+        ("sac.tau=0.1", {"critics"}),
+        ("sac.critic_lr=1e-3", {"critics"}),
+        ("sac.batch_size=8", {"critics"}),
+        ("fqe.steps=3", {"critics"}),
+        ("dynamics.epochs=2", {"dynamics"}),
+        ("dynamics.lr=1e-4", {"dynamics"}),
+        ("model.num_layers=3", {"density"}),
+        ("fit.lr=1e-4", {"density"}),
+        ("data.rows=next_state_action", {"density"}),
+        ("seed=1", ALL),
+        ("data.val_ratio=0.2", ALL),
+    ],
+)
+def test_a_change_trains_what_it_decides_and_nothing_else(npz, made, setting, anew) -> None:
+    stages, _ = made
+    before = names(stages)
+    make_all(parts_of(config_of(npz, setting), stages))
+    assert {name.partition("-")[0] for name in names(stages) - before} == anew
+
+
+def test_the_threshold_is_at_the_level_of_this_configuration(npz, made) -> None:
+    """Also where the density model is that of a run with another level."""
+    stages, _ = made
+    for alpha in (0.05, 0.25):
+        parts = parts_of(config_of(npz, f"calibration.alpha={alpha}"), stages)
+        model, _ = parts.density()
+        flagged = model.predict_anomaly(parts.data.rows("state_action", "cal")).float().mean()
+        assert flagged.item() == pytest.approx(alpha, abs=0.03)
+
+
+def test_a_score_other_than_the_default_is_calibrated_too(npz, made) -> None:
+    vae = ["model.name=vae", "model.latent_dim=2", "model.hidden_dims=[4]", "fit.epochs=1"]
+    settings = [s for s in TINY if not s.startswith(("model.", "fit."))] + vae
+    config = load_mopo_config(
+        None, [f"data.data_path={npz}", *settings, "penalty.score=reconstruction"]
+    )
+    model, _ = parts_of(config, made[0]).density()
+    assert "reconstruction" in model.calibrations
+
+
+def test_named_dynamics_are_reused(npz, made, tmp_path) -> None:
+    made[1]["dynamics"].save(tmp_path / "run" / "dynamics")
+    parts = parts_of(config_of(npz, f"dynamics.run={tmp_path / 'run'}"), tmp_path / "stages")
+    assert same(parts.dynamics(), made[1]["dynamics"])
+    assert not (tmp_path / "stages").exists()
+
+
+def test_named_dynamics_must_be_of_the_datas_dimensions(made, tmp_path) -> None:
+    made[1]["dynamics"].save(tmp_path)
+    np.savez(tmp_path / "wide.npz", obs=np.zeros((40, 3)), action=np.zeros((40, 1)))
+    config = config_of(tmp_path / "wide.npz", f"dynamics.run={tmp_path}")
+    with pytest.raises(ConfigError) as caught:
+        parts_of(config, tmp_path / "stages").dynamics()
+    assert list(caught.value.problems) == [
+        f"dynamics.run {tmp_path}: observations and actions are (2, 1) wide, "
+        "those of wide.npz (3, 1)"
+    ]
