@@ -21,6 +21,7 @@ from rl.offline_data import OfflineData
 
 FORMAT_VERSION = 1
 _TENSORS, _CONFIG = "dynamics.safetensors", "config.json"
+_CHUNK_ROWS = 1024  # all members' activations then fit the caches of a CPU
 
 
 class Prediction(NamedTuple):
@@ -120,7 +121,12 @@ class EnsembleDynamics(nn.Module):
     @torch.no_grad()
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:
         """Return what all members expect, of obs (B, O) and action (B, A)."""
-        return self._predict(obs, action, None)
+        rows = _CHUNK_ROWS if obs.device.type == "cpu" else max(1, len(obs))
+        parts = [
+            self._predict(*part, None)
+            for part in zip(obs.split(rows), action.split(rows), strict=True)
+        ]
+        return Prediction(*(torch.cat(columns, 1) for columns in zip(*parts, strict=True)))
 
     def _predict(self, obs: Tensor, action: Tensor, members: Tensor | None) -> Prediction:
         mean, log_var = self.net(self.units.inputs(obs, action), members)

@@ -53,6 +53,16 @@ def test_all_members_predict_next_observation_and_reward(dynamics):
     torch.testing.assert_close(std, torch.full((4, 5, 3), -5.0).exp())
 
 
+@pytest.mark.parametrize("n_rows", [0, 1, 1024, 2500])
+def test_a_prediction_does_not_depend_on_the_chunks_it_is_made_in(n_rows):
+    model = EnsembleDynamics(2, 1, CONFIG, seed=0)
+    obs, action = randn(n_rows, 2), randn(n_rows, 1)
+    mean, std = model.predict(obs, action)
+    assert mean.shape == std.shape == (4, n_rows, 3)
+    torch.testing.assert_close(mean[:, -3:], model.predict(obs[-3:], action[-3:]).mean)
+    torch.testing.assert_close(std[:, -3:], model.predict(obs[-3:], action[-3:]).std)
+
+
 def test_the_mean_of_the_elites_leaves_the_others_out(dynamics):
     obs = randn(5, 2)
     next_obs, reward = dynamics.elite_mean(obs, randn(5, 1))
