@@ -128,9 +128,9 @@ class OfflineData:
         """Digest of the data and of its splits, by which trained parts are known again."""
         digest = hashlib.sha256()
         for name in _ARRAYS:
-            digest.update(getattr(self, name).cpu().numpy().tobytes())
+            digest.update(getattr(self, name).cpu().numpy().data)
         for name in sorted(self.splits):
-            digest.update(self.splits[name].cpu().numpy().tobytes())
+            digest.update(self.splits[name].cpu().numpy().data)
         return digest.hexdigest()[:16]
 
 
