@@ -52,4 +52,5 @@ class TwinCritic(nn.Module):
         for weight, bias in inner:
             hidden = torch.baddbmm(bias, hidden, weight).relu_()
         # To one output, a product and a sum take a fraction of a batched matmul's time.
-        return (hidden * last_weight.mT).sum(-1) + last_bias.squeeze(-1)
+        values: Tensor = (hidden * last_weight.mT).sum(-1) + last_bias.squeeze(-1)
+        return values
