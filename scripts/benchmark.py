@@ -1,6 +1,7 @@
 """Measure the library against baselines, peers and its ancestor; print and keep the tables.
 
     python scripts/benchmark.py density --data-dir DIR [--parts adbench known] [--out FOLDER]
+    python scripts/benchmark.py mopo --data-dir DIR [--parts speed large] [--out FOLDER]
 
 DIR holds adbench/*.npz (X, y; 1 = anomaly) and mujoco/*.npz (D4RL's layout: hopper_medium,
 hopper_random, ...). What is measured is kept as one file a cell under FOLDER/cells, so a killed
@@ -19,15 +20,21 @@ import torch
 
 from benchmarks import adbench, alarms, known, ood, speed
 from benchmarks.cells import Bench
+from benchmarks.mopo import large
+from benchmarks.mopo import speed as mopo_speed
 from gormpo_density.atomic import replacing
 from gormpo_density.errors import GormpoDensityError
 
-PARTS: dict[str, Callable[[Bench], str]] = {
-    "adbench": adbench.report,
-    "alarms": alarms.report,
-    "known": known.report,
-    "speed": speed.report,
-    "ood": ood.report,
+Part = Callable[[Bench], str]
+SUBJECTS: dict[str, dict[str, Part]] = {
+    "density": {
+        "adbench": adbench.report,
+        "alarms": alarms.report,
+        "known": known.report,
+        "speed": speed.report,
+        "ood": ood.report,
+    },
+    "mopo": {"speed": mopo_speed.report, "large": large.report},
 }
 QUICK_NOTE = "**A smoke run (`--quick`): its numbers are no results.**"
 
@@ -41,7 +48,7 @@ def main() -> int:
     torch.set_num_threads(1)
     try:
         for part in arguments.parts:
-            _publish(part, bench)
+            _publish(arguments.subject, part, bench)
     except GormpoDensityError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return 2
@@ -50,25 +57,30 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("subject", choices=("density",))
-    parser.add_argument("--data-dir", type=Path, required=True, help="holds adbench/ and mujoco/")
-    parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=tuple(PARTS))
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help="default: benchmarks/<subject>, with -quick behind it for a smoke run",
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="smoke run, its numbers are no results"
-    )
+    subjects = parser.add_subparsers(dest="subject", required=True, metavar="subject")
+    for subject, parts in SUBJECTS.items():
+        command = subjects.add_parser(subject, help=f"parts: {', '.join(parts)}")
+        command.add_argument(
+            "--data-dir", type=Path, required=True, help="holds adbench/ and mujoco/"
+        )
+        command.add_argument("--parts", nargs="+", choices=tuple(parts), default=tuple(parts))
+        command.add_argument(
+            "--out",
+            type=Path,
+            help=f"default: benchmarks/{subject}, with -quick behind it for a smoke run",
+        )
+        command.add_argument(
+            "--quick", action="store_true", help="smoke run, its numbers are no results"
+        )
     return parser
 
 
-def _publish(part: str, bench: Bench) -> None:
+def _publish(subject: str, part: str, bench: Bench) -> None:
     quick = " --quick" if bench.quick else ""
-    command = f"python scripts/benchmark.py density --data-dir DIR --parts {part}{quick}"
+    command = f"python scripts/benchmark.py {subject} --data-dir DIR --parts {part}{quick}"
     notes = [QUICK_NOTE] if bench.quick else []
-    text = "\n\n".join([f"# {part}", f"`{command}`", *notes, PARTS[part](bench)]) + "\n"
+    report = SUBJECTS[subject][part]
+    text = "\n\n".join([f"# {part}", f"`{command}`", *notes, report(bench)]) + "\n"
     with replacing(bench.out / f"{part}.md") as file:
         file.write_text(text, encoding="utf-8")
     print(text)

@@ -1,7 +1,10 @@
 """Comparing speeds on a machine that has other things to do: interleaved, in CPU seconds."""
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
@@ -32,14 +35,44 @@ def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[
     return seconds
 
 
+@dataclass
+class Cost:
+    """What a block of code took.
+
+    Attributes:
+        seconds: Of CPU.
+        before: MB that the process held at its beginning; None off Linux, as the next.
+        peak: Most MB that it held.
+    """
+
+    seconds: float = math.nan
+    before: float | None = None
+    peak: float | None = None
+
+    @property
+    def added(self) -> float | None:
+        """MB by which the block raised the memory in use at its peak."""
+        return None if self.peak is None or self.before is None else self.peak - self.before
+
+
+@contextmanager
+def measured() -> Iterator[Cost]:
+    """Measure a block: the cost is filled in when it is left."""
+    cost, start = Cost(), time.process_time()
+    if CLEAR_REFS.exists():
+        CLEAR_REFS.write_text("5")  # sets the recorded peak back to what is in use now
+        cost.before = _resident("VmHWM")
+    yield cost
+    cost.seconds = time.process_time() - start
+    if cost.before is not None:
+        cost.peak = _resident("VmHWM")
+
+
 def peak_memory(call: Callable[[], object]) -> float | None:
     """Return by how many MB a call raises the memory in use at its peak; None off Linux."""
-    if not CLEAR_REFS.exists():
-        return None
-    CLEAR_REFS.write_text("5")  # sets the recorded peak back to what is in use now
-    before = _resident("VmHWM")
-    call()
-    return _resident("VmHWM") - before
+    with measured() as cost:
+        call()
+    return cost.added
 
 
 def _resident(field: str) -> float:
