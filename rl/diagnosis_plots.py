@@ -18,6 +18,7 @@ from gormpo_density.plots.style import (
     plain,
     set_titles,
 )
+from gormpo_density.report import format_value
 from rl.error_tracking import StepErrors
 from rl.model_error import ModelErrors
 
@@ -70,7 +71,7 @@ def plot_tracking(errors: ModelErrors, correlations: Mapping[str, float]) -> Fig
         ax.set(xlim=(0, 1), ylim=(ideal[0] / 2, 3 * ideal[-1]))
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         _scale_by_factors(ax)
-        set_titles(ax, name, f"rho {rho:.3f}")
+        set_titles(ax, name, f"rho {format_value(rho)}")
     for ax in axes[::_COLUMNS]:
         ax.set_ylabel("true error, std of the data")
     for ax in axes[-_COLUMNS:]:
