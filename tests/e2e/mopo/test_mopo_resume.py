@@ -12,6 +12,7 @@ import pytest
 
 from gormpo_density.config import dump_config
 from gormpo_density.errors import FitError, RunFolderError
+from gormpo_density.runs import RunFolder
 from rl.dynamics_training import DynamicsTrainer
 from rl.mopo import Loop
 from rl.sac import SAC
@@ -53,6 +54,14 @@ def test_it_goes_on_after_an_error_in_the_policy_phase(
 def test_it_goes_on_between_history_and_checkpoint(mopo, finished, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "save", stop_at(4, Loop.save))
+        with pytest.raises(StoppedError):
+            mopo()
+    mopo(resume=True).assert_equals(finished)
+
+
+def test_it_goes_on_after_the_last_epoch(mopo, finished, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "finish", stop_at(1, RunFolder.finish))
         with pytest.raises(StoppedError):
             mopo()
     mopo(resume=True).assert_equals(finished)

@@ -204,6 +204,17 @@ def test_divergence_names_the_epoch_and_leaves_the_last_good_checkpoint(tmp_path
     assert (again.epoch, again.learner.updates) == (2, 20)
 
 
+def test_a_resumed_loop_does_not_warn_again_of_the_rows_off_the_support(tmp_path, caplog) -> None:
+    options = config(penalty={"warn_flagged": 0.0})
+    for _ in range(2):
+        loop = loop_of(Recorder(), options, tmp_path)
+        loop.restore()
+        loop.run_epoch()
+        loop.save()
+    assert len(caplog.records) == 1
+    assert "of the rollout rows are off the data's support" in caplog.text
+
+
 # Checkpoints ------------------------------------------------------------------------------
 
 
