@@ -20,7 +20,7 @@ import torch
 
 from benchmarks import adbench, alarms, known, ood, speed
 from benchmarks.cells import Bench
-from benchmarks.mopo import large
+from benchmarks.mopo import diagnosis, elsewhere, large, returns
 from benchmarks.mopo import speed as mopo_speed
 from gormpo_density.atomic import replacing
 from gormpo_density.errors import GormpoDensityError
@@ -34,7 +34,15 @@ SUBJECTS: dict[str, dict[str, Part]] = {
         "speed": speed.report,
         "ood": ood.report,
     },
-    "mopo": {"speed": mopo_speed.report, "large": large.report},
+    "mopo": {
+        "returns": returns.report,
+        "environments": elsewhere.environments,
+        "sparse": elsewhere.sparse,
+        "drift": elsewhere.drift,
+        "diagnosis": diagnosis.report,
+        "speed": mopo_speed.report,
+        "large": large.report,
+    },
 }
 QUICK_NOTE = "**A smoke run (`--quick`): its numbers are no results.**"
 

@@ -1,5 +1,6 @@
 """The arms that are compared, the grid each is tuned on, and running one of them."""
 
+import hashlib
 import itertools
 import json
 import os
@@ -100,6 +101,11 @@ def file_task(name: str, config: str, **settings: Any) -> Task:
     return Task(name, config, {"data.dataset": name, "data.data_dir": "DIR", **settings})
 
 
+def seeds_of(bench: Bench, seeds: Sequence[int]) -> Sequence[int]:
+    """Return the seeds to run; a smoke run takes two."""
+    return seeds[:2] if bench.quick else seeds
+
+
 def measure_runs(
     bench: Bench, part: str, runs: Sequence[tuple[Task, str, Settings, int]]
 ) -> list[Result]:
@@ -118,11 +124,15 @@ def measure_runs(
 def _measure(
     bench: Bench, part: str, task: Task, arm: str, settings: Settings, seed: int
 ) -> Result:
-    label = "-".join([arm, *(f"{k.split('.')[-1]}{v}" for k, v in settings.items())])
-    cell = Cell(part, task.name, label[:100].replace("/", "_"), seed)
     chosen = {"config": task.config, **task.settings, **settings}
-    folder = bench.out / "runs" / part / f"{task.name}-{label[:100]}-seed{seed}".replace(" ", "_")
+    cell = Cell(part, task.name, f"{arm}-{_digest(chosen)}", seed)
+    folder = bench.out / "runs" / Path(cell.file).with_suffix("")
     return bench.result(cell, chosen, lambda: _run(bench, task, settings, seed, folder))
+
+
+def _digest(settings: Settings) -> str:
+    """Return what tells settings apart in the name of a file."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _run(bench: Bench, task: Task, settings: Settings, seed: int, folder: Path) -> Result:

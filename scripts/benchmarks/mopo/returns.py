@@ -1,12 +1,13 @@
 """Returns on Hopper: every arm tuned on its own grid, then confirmed on fresh seeds."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.cells import Bench, Result
-from benchmarks.mopo_arms import (
+from benchmarks.mopo.arms import (
     ARMS,
     EXTRA_ARMS,
     SEEDS,
@@ -17,10 +18,12 @@ from benchmarks.mopo_arms import (
     Task,
     file_task,
     measure_runs,
+    seeds_of,
 )
 from benchmarks.tables import show, table
 from gormpo_density.aggregate import iqm, mean_interval, paired_difference
 from gormpo_density.metrics import Interval
+from gormpo_density.plots import plot_sweep, save_figure
 
 HOPPER = file_task("hopper_medium", "mopo/hopper.yaml", task="hopper")
 OURS = "density (ours)"
@@ -29,9 +32,10 @@ OURS = "density (ours)"
 def report(bench: Bench) -> str:
     """Return the tables: what tuning saw, and the fresh seeds."""
     chosen = tune(bench, HOPPER, ARMS)
-    settings = {arm.name: dict(arm.settings) | dict(chosen[arm.name]) for arm in ARMS}
-    settings |= {arm.name: dict(arm.settings) for arm in EXTRA_ARMS}
+    settings = tuned_settings(bench)
+    settings |= {arm.name: arm.settings for arm in EXTRA_ARMS}
     results = confirm(bench, "returns", HOPPER, settings, SEEDS)
+    draw_arms(results, bench.out / "returns.png")
     return "\n\n".join(
         [
             _tuning_table(bench, chosen),
@@ -43,6 +47,12 @@ def report(bench: Bench) -> str:
     )
 
 
+def tuned_settings(bench: Bench) -> dict[str, Settings]:
+    """Return the settings of every arm, tuned on Hopper where it has a grid."""
+    chosen = tune(bench, HOPPER, ARMS)
+    return {arm.name: {**arm.settings, **chosen[arm.name]} for arm in ARMS}
+
+
 def tune(bench: Bench, task: Task, arms: Sequence[Arm]) -> dict[str, Settings]:
     """Return the point of each arm's grid with the best mean return on the tuning seeds."""
     runs = [
@@ -50,7 +60,7 @@ def tune(bench: Bench, task: Task, arms: Sequence[Arm]) -> dict[str, Settings]:
         for arm in arms
         if arm.grid
         for point in arm.points
-        for seed in TUNING_SEEDS
+        for seed in seeds_of(bench, TUNING_SEEDS)
     ]
     returns = _returns(measure_runs(bench, "tuning", runs))
     chosen: dict[str, Settings] = {}
@@ -71,6 +81,7 @@ def confirm(
     seeds: Sequence[int],
 ) -> dict[str, list[Result]]:
     """Return the results of each arm, one a seed."""
+    seeds = seeds_of(bench, seeds)
     runs = [(task, arm, values, seed) for arm, values in settings.items() for seed in seeds]
     results = measure_runs(bench, part, runs)
     return {
@@ -96,6 +107,13 @@ def arms_table(results: Mapping[str, Sequence[Result]]) -> str:
             )
         )
     return table(header, rows)
+
+
+def draw_arms(results: Mapping[str, Sequence[Result]], path: Path) -> None:
+    """Draw every seed's return, and the mean of each arm with its interval."""
+    scores = {arm: metric(runs, "return_mean") for arm, runs in results.items()}
+    means = {arm: mean_interval(values) for arm, values in scores.items()}
+    save_figure(plot_sweep(scores, means, "return of the deterministic policy"), path)
 
 
 def differences_table(results: Mapping[str, Sequence[Result]], ours: str) -> str:
@@ -140,12 +158,12 @@ def _tuning_table(bench: Bench, chosen: Mapping[str, Settings]) -> str:
     for arm in ARMS:
         for point in arm.points if arm.grid else []:
             settings = {**TUNING, **arm.settings, **point}
-            runs = [(HOPPER, arm.name, settings, seed) for seed in TUNING_SEEDS]
+            runs = [(HOPPER, arm.name, settings, s) for s in seeds_of(bench, TUNING_SEEDS)]
             returns = _returns(measure_runs(bench, "tuning", runs))
             mark = " (chosen)" if point == chosen[arm.name] else ""
             words = ", ".join(f"{k}={v}" for k, v in point.items())
             rows.append((arm.name, words + mark, *(f"{r:.0f}" for r in returns)))
-    seeds = [f"seed {seed}" for seed in TUNING_SEEDS]
+    seeds = [f"seed {seed}" for seed in seeds_of(bench, TUNING_SEEDS)]
     return table(("arm", "setting", *seeds), rows)
 
 

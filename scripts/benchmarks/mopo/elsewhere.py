@@ -1,0 +1,80 @@
+"""Hopper's settings elsewhere: other environments, thin data, and five times the updates."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.cells import Bench, Result
+from benchmarks.mopo.arms import Settings, Task, file_task
+from benchmarks.mopo.returns import (
+    HOPPER,
+    OURS,
+    arms_table,
+    confirm,
+    differences_table,
+    metric,
+    tuned_settings,
+)
+from benchmarks.tables import table
+from gormpo_density.atomic import replacing
+
+SEEDS = (1, 2, 3)
+_ARMS = ("BC", "no penalty", "MOPO std", OURS)
+_TASKS = (
+    file_task("halfcheetah_ppo", "mopo/halfcheetah.yaml", task="halfcheetah"),
+    Task("walker2d-medium", "mopo/walker2d.yaml", {}),
+)
+_LONG: Settings = {"sac.epochs": 100, "evaluation.every": 5}
+_SPARSE = "hopper_medium_expert"
+
+
+def environments(bench: Bench) -> str:
+    """Return the returns on HalfCheetah and Walker2d, nothing tuned there."""
+    settings = {arm: tuned_settings(bench)[arm] for arm in _ARMS}
+    parts = []
+    for task in _TASKS:
+        results = confirm(bench, "environments", task, settings, SEEDS)
+        behaviour = metric(results["BC"], "behaviour_return")[0]
+        parts += [f"## {task.name}: the data's mean return is {behaviour:.0f}"]
+        parts += [arms_table(results), differences_table(results, OURS)]
+    return "\n\n".join(parts)
+
+
+def sparse(bench: Bench) -> str:
+    """Return the returns on medium-expert Hopper data with half of a region left out."""
+    settings = {
+        arm: {**tuned_settings(bench)[arm], "data.sparse": True}
+        for arm in ("BC", "no penalty", OURS)
+    }
+    task = Task(_SPARSE, "mopo/hopper.yaml", {"data.data_path": _medium_expert(bench)})
+    results = confirm(bench, "sparse", task, settings, SEEDS)
+    return "\n\n".join([arms_table(results), differences_table(results, OURS)])
+
+
+def drift(bench: Bench) -> str:
+    """Return how the policy fares over 100,000 updates."""
+    settings = {OURS: {**tuned_settings(bench)[OURS], **_LONG}}
+    results = confirm(bench, "drift", HOPPER, settings, SEEDS)
+    return "\n\n".join([_curve_table(results[OURS]), arms_table(results)])
+
+
+def _curve_table(runs: Sequence[Result]) -> str:
+    """Return the deterministic evaluations on the way, ten episodes each, by seed."""
+    updates = np.array(runs[0]["curves"]["updates"])
+    columns = [np.array(run["curves"]["return_det"], dtype=float) for run in runs]
+    measured = np.flatnonzero(np.isfinite(columns[0]))
+    rows = [(f"{updates[i]:,.0f}", *(f"{column[i]:.0f}" for column in columns)) for i in measured]
+    return table(("updates", *(f"seed {run['metrics']['seed']}" for run in runs)), rows)
+
+
+def _medium_expert(bench: Bench) -> str:
+    """Write the medium rows and the expert rows to one file, and return its path."""
+    path = bench.out / "runs" / f"{_SPARSE}.npz"
+    if not path.exists():
+        levels = [
+            np.load(bench.data_dir / "mujoco" / f"hopper_{n}.npz") for n in ("medium", "expert")
+        ]
+        joined = {key: np.concatenate([level[key] for level in levels]) for key in levels[0]}
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **joined)
+    return str(path)

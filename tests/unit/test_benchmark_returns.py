@@ -1,0 +1,74 @@
+"""The benchmark of returns: what tuning chooses, on which seeds, and what the tables tell."""
+
+import importlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+CALLS: list[tuple[str, int]] = []
+
+
+def made_up_run(bench, task, settings: Mapping[str, Any], seed: int, folder: Path) -> dict:
+    """Return as a run would: best at coefficient 1 and a KL of .1; the clone gets 1,000."""
+    CALLS.append((str(settings.get("penalty.name")), seed))
+    is_clone = settings.get("algorithm") == "bc"
+    off = abs(settings.get("penalty.coef", 1.0) - 1) + abs(
+        settings.get("sac.kl_target", 0.1) - 0.1
+    )
+    value = 1000.0 if is_clone else 3000 - 100 * off + 10 * seed
+    metrics = {"seed": seed, "return_mean": value, "stochastic_return_mean": value - 200}
+    metrics |= {"cpu_seconds": 60.0, "behaviour_return": 1500.0}
+    return {"metrics": metrics, "curves": {}}
+
+
+@pytest.fixture
+def returns(monkeypatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    module = importlib.import_module("benchmarks.mopo.returns")
+    monkeypatch.setattr(importlib.import_module("benchmarks.mopo.arms"), "_run", made_up_run)
+    CALLS.clear()
+    return module
+
+
+@pytest.fixture
+def bench(returns, tmp_path):
+    return importlib.import_module("benchmarks.cells").Bench(tmp_path, tmp_path / "out")
+
+
+def test_every_tuned_arm_has_a_grid_of_the_same_size(returns) -> None:
+    assert {len(arm.points) for arm in returns.ARMS if arm.grid} == {4}
+
+
+def test_tuning_chooses_by_the_tuning_seeds_and_nothing_else(returns, bench) -> None:
+    chosen = returns.tune(bench, returns.HOPPER, returns.ARMS)
+    assert chosen["BC"] == {}
+    assert chosen["no penalty"] == {"sac.kl_target": 0.1}
+    assert chosen["density (ours)"] == {"penalty.coef": 1.0, "sac.kl_target": 0.1}
+    assert {seed for _, seed in CALLS} == set(returns.TUNING_SEEDS)
+    assert set(returns.TUNING_SEEDS).isdisjoint(returns.SEEDS)
+
+
+def test_the_tables_tell_every_arm_on_fresh_seeds(returns, bench, monkeypatch) -> None:
+    text = returns.report(bench)
+    fresh = [seed for _, seed in CALLS if seed not in returns.TUNING_SEEDS]
+    assert set(fresh) == set(returns.SEEDS)
+    for arm in (*returns.ARMS, *returns.EXTRA_ARMS):
+        assert f"| {arm.name} |" in text
+    assert "| density (ours) | 3030 [3010, 3050] | 16 | 3030 | 3010 |" in text
+    assert re.search(r"\| BC \| 2030 \[20[12]., 20[34].\] \|", text)  # ours minus the clone
+    assert (bench.out / "returns.png").stat().st_size > 5000
+
+
+def test_what_was_measured_is_not_run_again(returns, bench) -> None:
+    settings = {"BC": {"algorithm": "bc"}}
+    first = returns.confirm(bench, "returns", returns.HOPPER, settings, (1, 2))
+    assert len(CALLS) == 2
+    assert returns.confirm(bench, "returns", returns.HOPPER, settings, (1, 2)) == first
+    assert len(CALLS) == 2
+    assert np.mean(returns.metric(first["BC"], "return_mean")) == 1000
