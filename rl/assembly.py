@@ -1,6 +1,6 @@
 """From a configuration to the loop: data, trained parts, penalty, transition model, learner."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gormpo_density import DensityModel
 from gormpo_density.data.behaviour import ENV_IDS
-from gormpo_density.errors import ConfigError, NotCalibratedError
+from gormpo_density.errors import ConfigError, DataError, NotCalibratedError
 from rl.baselines import TD3BC
 from rl.buffer import Layout, MixedBuffer
 from rl.config import MOPOConfig
@@ -74,10 +74,13 @@ def assemble(
     """
     data = load_offline_data(config.data, config.seed, device, progress=progress)
     env_id = environment_of(config, data)
+    data = replace(data, info=replace(data.info, env_id=env_id))
     bounds = check_environment(env_id, data.obs_dim, data.action_dim)
-    if config.algorithm == "mopo":
-        _check_before_training(config, data, env_id)
     parts = Parts(config, data, bounds, stages, progress=progress)
+    if config.algorithm != "bc" and not data.reward.any():
+        raise DataError(f"{data.info.name}: every reward is 0, so there is nothing to learn from")
+    if config.algorithm == "mopo":
+        _check_before_training(config, data, env_id, parts)
     clone = parts.clone()
     if config.algorithm == "bc":
         return Setup(data, env_id, clone)
@@ -104,8 +107,14 @@ def environment_of(config: MOPOConfig, data: OfflineData) -> str:
     return env_id
 
 
-def _check_before_training(config: MOPOConfig, data: OfflineData, env_id: str) -> None:
+def _check_before_training(
+    config: MOPOConfig, data: OfflineData, env_id: str, parts: Parts
+) -> None:
     """Find at once what would otherwise come to light after minutes of training."""
+    if config.dynamics.run is not None:
+        parts.dynamics()
+    if config.penalty.needs_density and config.density is not None:
+        _check_density(config, data, *parts.density())
     if config.rollout.termination != "learned":
         termination_rule(config.rollout.termination, env_id)
     if config.penalty.needs_density:
@@ -128,7 +137,6 @@ def _assemble_mopo(
     density, row_kind = None, "state_action"
     if config.penalty.needs_density:
         density, row_kind = parts.density()
-        _check_density(config, data, density, row_kind)
     dynamics = parts.dynamics()
     if density is not None and config.penalty.calibrate_on == "policy":
         calibrate_on_policy(

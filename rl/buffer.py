@@ -107,7 +107,9 @@ class MixedBuffer:
         sources = [(self.real, n_real), (self._model, batch_size - n_real)]
         parts = [(rows, self._draw(len(rows), (count, n))) for rows, n in sources if n]
         for i in range(count):
-            yield self.layout.unpack(torch.cat([rows[index[i]] for rows, index in parts]))
+            yield self.layout.unpack(
+                torch.cat([rows.index_select(0, index[i]) for rows, index in parts])
+            )
 
     def _draw(self, n_rows: int, shape: tuple[int, int]) -> Tensor:
         return torch.randint(n_rows, shape, generator=self.generator, device=self.generator.device)

@@ -43,7 +43,7 @@ def plot_errors_by_step(table: Sequence[StepErrors]) -> Figure:
             ax.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3)
             ax.lines[-1].set_label(plain(policy))
         ax.set_xlabel("step of the rollout")
-        _scale_by_factors(ax)
+        _scale_by_factors(ax, (1, 2, 3, 5))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         set_titles(ax, title)
     axes[0].set_ylabel("median, std of the data")
@@ -70,7 +70,7 @@ def plot_tracking(errors: ModelErrors, correlations: Mapping[str, float]) -> Fig
         ax.plot(_PLACES, ideal, color=NEUTRAL, linestyle="--", linewidth=1, label="perfect order")
         ax.set(xlim=(0, 1), ylim=(ideal[0] / 2, 3 * ideal[-1]))
         ax.xaxis.set_major_formatter(PercentFormatter(1))
-        _scale_by_factors(ax)
+        _scale_by_factors(ax, (1, 2, 5))
         set_titles(ax, name, f"rho {format_value(rho)}")
     for ax in axes[::_COLUMNS]:
         ax.set_ylabel("true error, std of the data")
@@ -86,9 +86,9 @@ def _groups(error: Floats, penalty: Floats) -> Floats:
     return np.stack([np.percentile(group, [25, 50, 75]) for group in groups], axis=1)
 
 
-def _scale_by_factors(ax: Axes) -> None:
-    """Make the y axis logarithmic, with its numbers written out."""
+def _scale_by_factors(ax: Axes, steps: Sequence[int]) -> None:
+    """Make the y axis logarithmic, with these steps of each decade written out."""
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_locator(LogLocator(subs=steps))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())

@@ -52,23 +52,36 @@ def write_diagnosis(run: SavedMOPORun, diagnosis: Diagnosis, folder: Path) -> Pa
     figures = _figures(run, diagnosis)
     for name, (_, figure) in figures.items():
         save_figure(figure, folder / "plots" / f"{name}.png")
-    steps = Table(
-        "Median errors by step, in standard deviations of the data",
-        ("policy", "step", "rollouts", "of the step alone", "of all steps so far"),
-        errors_by_step(diagnosis.errors),
-    )
     page = folder / "report.html"
     write_report(
         page,
         title=f"Diagnosis: {run.name}",
         summary=_summary(run, diagnosis),
         notes=_notes(run),
-        tables=[*diagnosis_tables(diagnosis), steps],
+        tables=[*diagnosis_tables(diagnosis), *_step_tables(diagnosis)],
         figures=list(figures.values()),
         config_text=dump_config(run.config),
         metrics=metrics,
     )
     return page
+
+
+def _step_tables(diagnosis: Diagnosis) -> list[Table]:
+    """Return the median errors by step and policy; a dash where no rollout got that far."""
+    errors = {(e.policy, e.step): e for e in errors_by_step(diagnosis.errors)}
+    policies = list(dict.fromkeys(policy for policy, _ in errors))
+    captions = {"error": "of a step alone", "drift": "of all steps so far"}
+    return [
+        Table(
+            f"Median error {caption}, in standard deviations of the data",
+            ("step", *policies),
+            [
+                (step, *(getattr(errors.get((p, step)), column, None) for p in policies))
+                for step in sorted({step for _, step in errors})
+            ],
+        )
+        for column, caption in captions.items()
+    ]
 
 
 def _key(penalty: str, group: str, measure: str) -> str:

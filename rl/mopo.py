@@ -75,6 +75,7 @@ class Clock:
         update_seconds: Spent sampling batches and updating.
         transitions: Rows that rollouts made.
         rollout_seconds: Spent in rollouts.
+        cpu_seconds: CPU time of the processes that were killed before, up to their checkpoints.
     """
 
     def __init__(self) -> None:
@@ -82,6 +83,7 @@ class Clock:
         self.update_seconds = 0.0
         self.transitions = 0
         self.rollout_seconds = 0.0
+        self.cpu_seconds = 0.0
 
     @property
     def updates_per_second(self) -> float:
@@ -129,6 +131,7 @@ class Loop:
         self.probe = probe
         self.folder = folder
         self.clock = Clock()
+        self._started = time.process_time()
         self.epoch = 0
         self.alarm_epoch: int | None = None
         self._flagged = FlaggedShare(config.penalty.warn_flagged)
@@ -136,6 +139,11 @@ class Loop:
         self._auto = AutoCoefficient(config.penalty.target) if coef == "auto" else None
         learner.coef.fill_(1.0 if coef == "auto" else coef)
         self._curves: dict[str, float] = {}
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time since the loop was made, and that of the processes it goes on from."""
+        return self.clock.cpu_seconds + time.process_time() - self._started
 
     def run_epoch(self) -> dict[str, float]:
         """Do one epoch and return its row of the history.
@@ -205,8 +213,9 @@ class Loop:
         if self.alarm_epoch is None and q_data > self.probe.limit:
             self.alarm_epoch = self.epoch
             logger.warning(
-                "epoch %d: mean Q on data rows is %.4g, their returns %.4g; above %g times those, "
-                "a policy usually collapses (a larger penalty.coef or sac.kl may help)",
+                "epoch %d: mean Q on data rows is %.4g, their returns %.4g. Above %g times those, "
+                "the policy is far better than the data's, or, more often, the critics are wrong "
+                "and it collapses (a larger penalty.coef or a smaller sac.kl_target may help)",
                 *(self.epoch, q_data, self.probe.mean_return, ALARM_RATIO),
             )
 
@@ -218,7 +227,7 @@ class Loop:
             "generations": list(self.buffer.generations),
             "alarm_epoch": self.alarm_epoch,
             "auto": None if self._auto is None else self._auto.state_dict(),
-            "clock": vars(self.clock),
+            "clock": {**vars(self.clock), "cpu_seconds": self.cpu_seconds},
             "curves": self._curves,
         }
         save_tensors(self.folder / _CHECKPOINT, pack_state(self._parts()), metadata)

@@ -1,6 +1,7 @@
 """The trained parts of a run: clone, critics, dynamics and density model, each kept as a stage."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,13 @@ from rl.policy import TanhGaussianPolicy
 from rl.stages import Stages
 from rl.warm_start import clone_behaviour, fit_critics
 
+logger = logging.getLogger(__name__)
+
 _WEIGHTS = "weights.safetensors"
+_DECIDE_SPLITS = (
+    *("seed", "dataset", "data_path", "data_dir", "sparse"),
+    *("val_ratio", "cal_ratio", "test_ratio"),
+)
 
 
 class Parts:
@@ -130,6 +137,7 @@ class Parts:
                     f"dynamics.run {config.run}: observations and actions are {found} wide, "
                     f"those of {data.info.name} {wanted}"
                 )
+            _warn_of_other_splits("dynamics.run", config.run, self.config)
             return dynamics
         key = {
             "data": data.fingerprint,
@@ -160,6 +168,7 @@ class Parts:
         config, data = self.config, self.data
         if config.density is not None:
             model = load_model(config.density, str(data.device))
+            _warn_of_other_splits("density", config.density, config)
             return model, row_kind_of(config.density) or config.data.rows
         rows = config.data.rows
         train, val, cal = (data.rows(rows, split) for split in ("train", "val", "cal"))
@@ -205,11 +214,29 @@ class Parts:
 
 def row_kind_of(run: Path) -> str | None:
     """Return the kind of rows that a density run was made on; None for a bare model folder."""
+    kind = _read_data_section(run).get("rows")
+    return kind if isinstance(kind, str) else None
+
+
+def _read_data_section(run: Path) -> dict[str, Any]:
+    """Return the section `data` of a run with its seed, which together decide the splits."""
     file = run / "config.yaml"
     if not file.is_file():
-        return None
-    kind = (read_config(file).get("data") or {}).get("rows")
-    return kind if isinstance(kind, str) else None
+        return {}
+    values = read_config(file)
+    return {**(values.get("data") or {}), "seed": values.get("seed")}
+
+
+def _warn_of_other_splits(key: str, run: Path, config: MOPOConfig) -> None:
+    """Warn where a named run may have been trained on rows that this run holds out."""
+    there, here = _read_data_section(run), {**_plain(config.data), "seed": config.seed}
+    other = [name for name in _DECIDE_SPLITS if name in there and there[name] != here[name]]
+    if other:
+        logger.warning(
+            "%s: %s was trained on other splits (%s differ), so rows that are held out here may "
+            "be among its training rows, and look less surprising than they are",
+            *(key, run, ", ".join(other)),
+        )
 
 
 def _plain(section: Any) -> Any:

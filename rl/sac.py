@@ -40,7 +40,7 @@ class RewardUnits(NamedTuple):
 class SAC:
     """Minimise the soft Bellman error of twin critics, and improve the actor against them.
 
-    Critic: mean_i (Q_i(s, a) - y)^2, y = r + gamma (1 - terminated) (min_i Q_i'(s', a') + h),
+    Critic: sum_i (Q_i(s, a) - y)^2, y = r + gamma (1 - terminated) (min_i Q_i'(s', a') + h),
     clipped to the bounds of `RewardUnits`.
     Actor: kl KL(pi || pi_BC) - min_i Q_i(s, a~pi) if kl > 0, and h = 0;
     alpha log pi(a|s) - min_i Q_i(s, a~pi) if kl = 0, and h = -alpha log pi(a'|s').
@@ -138,9 +138,7 @@ class SAC:
     def _update_actor(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
         policy: Gaussian = self.actor(batch.obs)
         raw = policy.rsample(generator)
-        self.critic.requires_grad_(False)  # spares the gradients of its weights
         q = self.critic(torch.cat([batch.obs, self.actor.squash(raw)], 1)).amin(0).mean()
-        self.critic.requires_grad_(True)
         kl, log_prob = policy.kl(batch.reference).mean(), policy.log_prob(raw).mean()
         multiplier = self._log_multiplier.detach().exp()
         loss = multiplier * (kl if self.uses_kl else log_prob) - q
