@@ -35,7 +35,7 @@ from rl.penalties import Combination
 from rl.stages import Stages
 
 TUNING_SEED = 100
-WEIGHTS = (0.05, 0.1, 0.2, 0.4)
+WEIGHTS = (0.02, 0.05, 0.1, 0.2)
 SHOWN = ("mopo", "disagreement", REFERENCE, "surprise", "density", "random", "constant")
 _SETTINGS: Settings = {"device": "cpu", "penalty.name": "combination", "sac.warm_start": False}
 

@@ -206,8 +206,9 @@ def test_the_others_need_none(name: str) -> None:
 
 def test_every_problem_of_a_density_model_is_told_at_once(gmm: DensityModel) -> None:
     held_out = torch.zeros(5, 4), torch.zeros(5, 2)
+    unchecked = PenaltyConfig.model_construct(kind="cubic")
     with pytest.raises(ConfigError) as caught:
-        penalty(PenaltyConfig.model_construct(kind="cubic"), gmm, row_kind="state", held_out=held_out)
+        penalty(unchecked, gmm, row_kind="state", held_out=held_out)
     rows, width, kind = caught.value.problems
     assert rows == (
         "a penalty scores rows of kind state_action or next_state_action; the density model was "
