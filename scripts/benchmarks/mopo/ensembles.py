@@ -1,9 +1,12 @@
 """Training the dynamics: stacked members against one module after another, and its memory."""
 
+import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -77,7 +80,14 @@ def memory(data: OfflineData, added: float | None) -> Result:
 
 
 def _measure_memory(bench: Bench) -> Result:
-    data = hopper.load(hopper.data_file(bench))
+    """Fit in a new process: this one would first use memory again that it has freed."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, torch.set_num_threads, (1,)) as pool:
+        return pool.submit(_fit_memory, hopper.data_file(bench)).result()
+
+
+def _fit_memory(file: Path) -> Result:
+    data = hopper.load(file)
     return memory(data, peak_memory(partial(_fit, data)))
 
 

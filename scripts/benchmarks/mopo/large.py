@@ -137,14 +137,16 @@ def _train(config: MOPOConfig, full: MOPOConfig, stages: Stages, recorder: Recor
     data = recorder.run("load the data", "all", 1, load)
     bounds = check_environment(environment_of(config, data), data.obs_dim, data.action_dim)
     parts = Parts(config, data, bounds, stages, progress=False)
+    # First, while no memory has been freed that a fit would use again.
+    recorder.run("dynamics", "1 epoch", full.dynamics.epochs, parts.dynamics)
+    fit_added = recorder.stages[-1]["added"]
+    recorder.run("density model", "1 epoch", dict(full.fit)["epochs"], parts.density)
     factor = full.bc.steps / config.bc.steps
     clone = recorder.run("clone", f"{config.bc.steps:,} steps", factor, parts.clone)
     steps, all_steps = (c.fqe.regression_steps + c.fqe.steps for c in (config, full))
     fit_critics = partial(parts.critic, clone)
     recorder.run("critics", f"{steps:,} steps", all_steps / steps, fit_critics)
-    recorder.run("density model", "1 epoch", dict(full.fit)["epochs"], parts.density)
-    recorder.run("dynamics", "1 epoch", full.dynamics.epochs, parts.dynamics)
-    return memory(data, recorder.stages[-1]["added"])
+    return memory(data, fit_added)
 
 
 def _learn(setup: Setup, full: MOPOConfig, updates: int, recorder: Recorder) -> None:
