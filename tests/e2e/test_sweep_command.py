@@ -1,6 +1,7 @@
 """`python -m gormpo_density.sweep`: any command over a grid of settings and seeds."""
 
 import csv
+import functools
 import os
 import signal
 import subprocess
@@ -85,7 +86,9 @@ def sweep(tmp_path: Path, monkeypatch, capfd) -> Sweep:
 
 def start(*args: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "gormpo_density.sweep", *args]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # A suite that runs in the background ignores Ctrl-C, and its children would too.
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
 
 
 def wait_for_pid(sweep: subprocess.Popen[str], file: Path) -> int:

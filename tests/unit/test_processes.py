@@ -105,8 +105,12 @@ def test_stop_ends_a_program_and_what_it_started(tmp_path, monkeypatch, kind) ->
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_outlives_us(tmp_path, number) -> None:
     file = tmp_path / "pids"
+    # A suite that runs in the background ignores Ctrl-C, and its children would too.
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(file), SLEEPER], stderr=subprocess.DEVNULL
+        [sys.executable, "-c", OWNER, str(file), SLEEPER],
+        stderr=subprocess.DEVNULL,
+        preexec_fn=listen,
     )
     found = pids(file)
     assert all(map(is_alive, found))
