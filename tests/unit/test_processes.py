@@ -1,3 +1,4 @@
+import functools
 import signal
 import subprocess
 import sys
