@@ -17,7 +17,7 @@ from benchmarks import peers
 from benchmarks.cells import Bench, Cell, Result
 from benchmarks.datasets import load_mujoco
 from benchmarks.mopo import hopper
-from benchmarks.mopo.ensembles import memory, memory_line
+from benchmarks.mopo.ensembles import memory, memory_line, warm_up
 from benchmarks.tables import table
 from benchmarks.timing import measured
 from rl.assembly import Setup, assemble, environment_of
@@ -137,6 +137,7 @@ def _train(config: MOPOConfig, full: MOPOConfig, stages: Stages, recorder: Recor
     data = recorder.run("load the data", "all", 1, load)
     bounds = check_environment(environment_of(config, data), data.obs_dim, data.action_dim)
     parts = Parts(config, data, bounds, stages, progress=False)
+    warm_up(data)
     # First, while no memory has been freed that a fit would use again.
     recorder.run("dynamics", "1 epoch", full.dynamics.epochs, parts.dynamics)
     fit_added = recorder.stages[-1]["added"]
