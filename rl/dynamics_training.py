@@ -116,9 +116,12 @@ class DynamicsTrainer:
 
     def _train_epoch(self) -> dict[str, float]:
         active = self.active
-        losses = [self._train_step(batch, active) for batch in self._batches(len(active))]
+        # Looked at once an epoch, so that no step waits for the device; in one tensor, since small
+        # ones that stay between the large ones of each step would keep those from being reused.
+        loss = self.best_loss.new_empty(self._batches_an_epoch)
+        for number, rows in enumerate(self._batches(len(active))):
+            loss[number] = self._train_step(rows, active)
         self.epoch += 1
-        loss = torch.stack(losses)  # looked at once an epoch: a step does not wait for the device
         if not loss.isfinite().all():
             batch = int(loss.isfinite().logical_not().nonzero()[0])
             raise FitError(
@@ -155,8 +158,12 @@ class DynamicsTrainer:
 
     def _schedule(self) -> float:
         """Share of the learning rate: a half cosine from 1 to 0."""
-        batches = math.ceil(len(self.data.splits["train"]) / self.config.batch_size)
-        return 0.5 * (1 + math.cos(math.pi * self.step / (self.config.epochs * batches)))
+        total = self.config.epochs * self._batches_an_epoch
+        return 0.5 * (1 + math.cos(math.pi * self.step / total))
+
+    @property
+    def _batches_an_epoch(self) -> int:
+        return math.ceil(len(self.data.splits["train"]) / self.config.batch_size)
 
     def _some(self, active: Tensor) -> Tensor | None:
         """Leave out the selection of members as long as it is all of them."""
