@@ -42,7 +42,7 @@ def bench(returns, tmp_path):
 
 
 def test_every_tuned_arm_has_a_grid_of_the_same_size(returns) -> None:
-    assert {len(arm.points) for arm in returns.ARMS if arm.grid} == {4}
+    assert {len(arm.points) for arm in returns.ARMS if arm.grid} == {6}
 
 
 def test_tuning_chooses_by_the_tuning_seeds_and_nothing_else(returns, bench) -> None:

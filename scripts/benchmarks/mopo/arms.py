@@ -28,7 +28,9 @@ _GORMPO_TANH: Settings = {
     "calibration.alpha": 0.01,
     "data.rows": "next_state_action",
 }
-_KL = {"sac.kl_target": (0.05, 0.1)}
+_KL = {"sac.kl_target": (0.025, 0.05, 0.1)}
+
+_WIDE_KL = {"sac.kl_target": (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)}
 
 #: Tuning runs are half as long; what collapses has done so by then.
 TUNING: Settings = {"sac.epochs": 10, "evaluation.every": 0}
@@ -57,10 +59,10 @@ class Arm:
         ]
 
 
-#: Each tuned arm has four points.
+#: Each tuned arm has six points.
 ARMS = (
     Arm("BC", {"algorithm": "bc"}),
-    Arm("no penalty", {"penalty.name": "none"}, {"sac.kl_target": (0.025, 0.05, 0.1, 0.2)}),
+    Arm("no penalty", {"penalty.name": "none"}, _WIDE_KL),
     Arm("MOPO std", {"penalty.name": "mopo"}, {"penalty.coef": (0.3, 1.0), **_KL}),
     Arm("GORMPO tanh", _GORMPO_TANH, {"penalty.coef": (0.3, 1.0), **_KL}),
     Arm("density (ours)", {"penalty.name": "density"}, {"penalty.coef": (1.0, 3.0), **_KL}),
