@@ -63,6 +63,14 @@ def test_data_with_a_nan_is_refused(refused, line, tmp_path) -> None:
     assert "bad.npz: reward" in refused(f"data.data_path={tmp_path / 'bad.npz'}")
 
 
+def test_data_without_rewards_is_refused(refused, line, tmp_path) -> None:
+    with np.load(line) as arrays:
+        np.savez(tmp_path / "free.npz", **{k: v for k, v in arrays.items() if k != "reward"})
+    complaint = refused(f"data.data_path={tmp_path / 'free.npz'}")
+    assert complaint == "free.npz: every reward is 0, so there is nothing to learn from"
+    assert trained_parts(tmp_path / "stages") == []
+
+
 def test_dynamics_of_other_dimensions_are_refused(refused, tmp_path) -> None:
     config = DynamicsConfig(members=2, elites=1, hidden_dims=(4,), weight_decay=(0.0, 0.0))
     EnsembleDynamics(3, 1, config, seed=0).save(tmp_path / "other" / "dynamics")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from gormpo_density.config import dump_config
 from gormpo_density.errors import ConfigError
 from rl import parts as parts_module
 from rl.config import MOPOConfig, load_mopo_config
@@ -173,3 +174,19 @@ def test_named_dynamics_must_be_of_the_datas_dimensions(made, tmp_path) -> None:
         f"dynamics.run {tmp_path}: observations and actions are (2, 1) wide, "
         "those of wide.npz (3, 1)"
     ]
+
+
+@pytest.mark.parametrize(("settings", "told"), [((), None), (("seed=7",), "seed")])
+def test_named_dynamics_of_other_splits_are_told(npz, made, tmp_path, caplog, settings, told):
+    """Its training rows would be among the rows that are held out here."""
+    run = tmp_path / "run"
+    made[1]["dynamics"].save(run / "dynamics")
+    (run / "config.yaml").write_text(dump_config(config_of(npz)))
+    parts_of(config_of(npz, f"dynamics.run={run}", *settings), tmp_path / "stages").dynamics()
+    if told is None:
+        assert caplog.messages == []
+    else:
+        (message,) = caplog.messages
+        assert message.startswith(
+            f"dynamics.run: {run} was trained on other splits ({told} differ"
+        )
