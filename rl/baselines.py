@@ -24,7 +24,7 @@ _NO_NOISE = -20.0  # log std of the actor, which clamps it to the least it has
 class TD3BC:
     """Twin critics after a smoothed target policy, and an actor between them and the data.
 
-    Critic: mean_i (Q_i(s, a) - y)^2, y = r + gamma (1 - terminated) min_i Q_i'(s', a'),
+    Critic: sum_i (Q_i(s, a) - y)^2, y = r + gamma (1 - terminated) min_i Q_i'(s', a'),
     a' = pi'(s') + noise within the bounds, noise ~ N(0, 0.2^2) clipped to 0.5.
     Actor, every second update: |pi(s) - a|^2 - lambda Q_1(s, pi(s)), lambda = 2.5 / mean |Q_1|.
 

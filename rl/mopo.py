@@ -21,7 +21,7 @@ from rl.rollout import Generation, Rollouts
 
 logger = logging.getLogger(__name__)
 
-#: Mean Q on data rows above this multiple of their returns always meant collapse.
+#: Mean Q on data rows above this multiple of their returns is worth a warning.
 ALARM_RATIO = 1.1
 
 _CHECKPOINT = "mopo.safetensors"

@@ -161,7 +161,10 @@ def to_device(
     data: Transitions, splits: dict[str, NDArray[np.int64]], device: torch.device
 ) -> OfflineData:
     """Put transitions and the row numbers of their splits on a device."""
-    tensors = {name: torch.from_numpy(getattr(data, name)).to(device) for name in _ARRAYS}
+    tensors = {
+        name: torch.from_numpy(np.ascontiguousarray(getattr(data, name))).to(device)
+        for name in _ARRAYS
+    }
     return OfflineData(
         **tensors,
         splits={name: torch.from_numpy(index).to(device) for name, index in splits.items()},

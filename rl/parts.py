@@ -220,11 +220,11 @@ def row_kind_of(run: Path) -> str | None:
 
 def _read_data_section(run: Path) -> dict[str, Any]:
     """Return the section `data` of a run with its seed, which together decide the splits."""
-    file = run / "config.yaml"
-    if not file.is_file():
-        return {}
-    values = read_config(file)
-    return {**(values.get("data") or {}), "seed": values.get("seed")}
+    for file in (run / "config.yaml", run.parent / "config.yaml"):  # of a run, or of its model/
+        if file.is_file():
+            values = read_config(file)
+            return {**(values.get("data") or {}), "seed": values.get("seed")}
+    return {}
 
 
 def _warn_of_other_splits(key: str, run: Path, config: MOPOConfig) -> None:

@@ -99,7 +99,7 @@ def plot_values(history: Curves, data_return: float, alarm: float) -> Figure:
     Args:
         history: Columns updates and q_data.
         data_return: Mean discounted return of the rows, under the data's own policy.
-        alarm: Q above it has always meant collapse.
+        alarm: Q above it is worth a warning.
     """
     figure, (ax,) = make_panels(1, 1, _WIDE)
     updates, values = _measured(history, "q_data")

@@ -226,7 +226,8 @@ def _loop_metrics(setup: Setup, run: RunFolder) -> dict[str, Any]:
 def _shown(row: Mapping[str, float]) -> dict[str, str]:
     """Return what the progress bar tells of an epoch."""
     names = {"return_det": "return", "q_data": "Q", "flagged_fraction": "off support"}
-    return {text: f"{row[key]:.4g}" for key, text in names.items() if key in row}
+    known = {text: row.get(key, math.nan) for key, text in names.items()}
+    return {text: f"{value:.4g}" for text, value in known.items() if not math.isnan(value)}
 
 
 def _places(path: Path) -> str:

@@ -116,7 +116,8 @@ def fit_critics(
             alive = (~data.terminated[rows]).to(value.dtype)
             goal = data.reward[rows] / data.reward_scale + sac.gamma * alive * value
         _fit(critic, optimizer, state_action[rows], goal)
-        torch._foreach_lerp_(list(target.parameters()), list(critic.parameters()), sac.tau)
+        with torch.no_grad():
+            torch._foreach_lerp_(list(target.parameters()), list(critic.parameters()), sac.tau)
     if not all(weight.isfinite().all() for weight in critic.parameters()):
         raise FitError("fitted Q evaluation: a weight is not finite (try a smaller critic_lr)")
 
