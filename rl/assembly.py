@@ -20,13 +20,14 @@ from rl.offline_data import OfflineData, load_offline_data
 from rl.parts import Parts
 from rl.penalties import Penalty, make_penalty, row_problems
 from rl.penalty_control import COEFFICIENTS, calibrate_on_policy
-from rl.policy import TanhGaussianPolicy
+from rl.policy import Gaussian, TanhGaussianPolicy
 from rl.rollout import Rollouts
 from rl.sac import SAC, RewardUnits
 from rl.stages import Stages
 from rl.termination import Termination, termination_rule
 from rl.transition_model import TransitionModel
 
+_CHUNK_ROWS = 4096  # that the clone is asked about at once
 _HEADROOM = 0.2  # of the range of the data's returns, above the best of them
 
 
@@ -272,13 +273,15 @@ def _loop(
 @torch.no_grad()
 def _real_rows(data: OfflineData, layout: Layout, clone: TanhGaussianPolicy) -> Tensor:
     i = data.splits["train"]
+    chunks = [clone(rows) for rows in data.obs[i].split(_CHUNK_ROWS)]
+    reference = Gaussian(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
     return layout.pack(
         data.rows("state_action", "train"),
         data.next_obs[i],
         data.reward[i],
         torch.zeros_like(data.reward[i]),
         data.terminated[i],
-        clone(data.obs[i]),
+        reference,
     )
 
 

@@ -24,8 +24,8 @@ _LEARNING = {
     "actor_loss": Panel("actor loss"),
     "kl": Panel("KL to the clone", "nats"),
     "entropy": Panel("entropy of the policy", "nats"),
-    "rollout_reward": Panel("reward in model rollouts", "a step"),
-    "rollout_terminated": Panel("terminal rows in rollouts", is_share=True),
+    "rollout_reward": Panel("reward in rollouts", "a step"),
+    "rollout_terminated": Panel("terminal rows", is_share=True),
 }
 
 

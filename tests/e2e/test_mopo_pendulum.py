@@ -22,7 +22,7 @@ def run(folder: Path, *arguments: str) -> dict[str, object]:
 def test_it_beats_the_data_and_the_clone(tmp_path) -> None:
     metrics = run(tmp_path / "run")
     assert metrics["behaviour_return"] == pytest.approx(42, abs=1)
-    assert metrics["return_mean"] > 150  # three seeds reached 1,000, 1,000 and 368
+    assert metrics["return_mean"] > 150  # seeds 0 to 2 reached 1,000, 1,000 and 296
     assert metrics["return_mean"] > metrics["clone_return_mean"]
     assert (tmp_path / "run" / "report.html").stat().st_size > 50_000
 
