@@ -79,7 +79,8 @@ def run_mopo(
         metrics["seconds"] = time.perf_counter() - started
         own = time.process_time() - cpu_started - store.cpu_seconds_here
         before = 0.0 if setup.loop is None else setup.loop.clock.cpu_seconds
-        # As if this process had made every part itself and had never been killed.
+        # As if this process had made every part itself. What a killed process did after its
+        # last checkpoint, or for a part that it had not finished, is not in it.
         metrics["cpu_seconds"] = before + own + store.cpu_seconds
         results = collect_results(setup, run.history.read(), evaluations)
         write_mopo_report(path, config, metrics, results)

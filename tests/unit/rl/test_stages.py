@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from rl.stages import Stages
+from rl import stages as stages_module
+from rl.stages import Stages, code_digest, digest_of_sources
 
+ROOT = Path(__file__).parents[3]
 KEY = {"data": "abc", "lr": 1e-3, "dims": [4, 4]}
 
 
@@ -31,7 +34,8 @@ def test_a_finished_part_is_found_again(tmp_path) -> None:
     assert not make(Stages(tmp_path))
     (folder,) = folders(tmp_path)
     assert folder.name.startswith("clone-")
-    assert json.loads((folder / "stage.json").read_text())["key"] == KEY
+    facts = json.loads((folder / "stage.json").read_text())
+    assert facts["key"] == {**KEY, "code": code_digest()}
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,28 @@ def test_any_difference_of_the_key_gives_another_folder(tmp_path, change) -> Non
     make(Stages(tmp_path))
     assert make(Stages(tmp_path), {**KEY, **change})
     assert len(folders(tmp_path)) == 2
+
+
+def test_a_part_that_other_code_made_is_not_taken(tmp_path, monkeypatch) -> None:
+    make(Stages(tmp_path))
+    monkeypatch.setattr(stages_module, "code_digest", lambda: "another")
+    assert make(Stages(tmp_path))
+    assert len(folders(tmp_path)) == 2
+
+
+def test_an_edit_anywhere_in_the_library_is_seen(tmp_path) -> None:
+    packages = [tmp_path / name for name in ("gormpo_density", "rl")]
+    for package in packages:
+        shutil.copytree(ROOT / package.name, package)
+    seen = [code_digest(), digest_of_sources(*packages)]
+    for file in ("rl/warm_start.py", "gormpo_density/models/nets.py"):
+        with (tmp_path / file).open("a") as source:
+            source.write("# edited\n")
+        seen.append(digest_of_sources(*packages))
+    (tmp_path / "rl" / "warm_start.py").rename(tmp_path / "rl" / "another.py")
+    seen.append(digest_of_sources(*packages))
+    assert seen[0] == seen[1]
+    assert len(set(seen)) == 4
 
 
 def test_the_order_of_a_key_does_not_matter(tmp_path) -> None:
