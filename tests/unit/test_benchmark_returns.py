@@ -1,6 +1,7 @@
 """The benchmark of returns: what tuning chooses, on which seeds, and what the tables tell."""
 
 import importlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,3 +73,44 @@ def test_what_was_measured_is_not_run_again(returns, bench) -> None:
     assert returns.confirm(bench, "returns", returns.HOPPER, settings, (1, 2)) == first
     assert len(CALLS) == 2
     assert np.mean(returns.metric(first["BC"], "return_mean")) == 1000
+
+
+def test_a_changed_default_is_measured_again(returns, bench, tmp_path, monkeypatch) -> None:
+    settings = {"BC": {"algorithm": "bc"}}
+    returns.confirm(bench, "returns", returns.HOPPER, settings, (1,))
+    files = sorted((bench.out / "cells").rglob("*.json"))
+    shipped = (SCRIPTS.parent / "configs" / "mopo" / "hopper.yaml").read_text()
+    (tmp_path / "mopo").mkdir()
+    (tmp_path / "mopo" / "hopper.yaml").write_text(f"{shipped}\nfqe: {{steps: 7}}\n")
+    monkeypatch.chdir(tmp_path)  # a configuration beside the user comes first
+    returns.confirm(bench, "returns", returns.HOPPER, settings, (1,))
+    assert len(CALLS) == 2
+    assert sorted((bench.out / "cells").rglob("*.json")) == files
+
+
+def test_a_cell_is_the_same_on_every_machine(returns, bench, tmp_path) -> None:
+    arms = importlib.import_module("benchmarks.mopo.arms")
+    task = arms.Task("own", "mopo/hopper.yaml", {"data.data_path": "OUT/own.npz"})
+    elsewhere = type(bench)(tmp_path / "other", tmp_path / "there")
+    for task_ in (task, returns.HOPPER):
+        for place in (bench, elsewhere):
+            returns.confirm(place, "part", task_, {"BC": {"algorithm": "bc"}}, (1,))
+    found = [
+        {
+            file.name: json.loads(file.read_text())["settings"]
+            for file in (place.out).rglob("*.json")
+        }
+        for place in (bench, elsewhere)
+    ]
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
+    assert task.at(bench) == {"data.data_path": str(bench.out / "runs" / "own.npz")}
+    assert returns.HOPPER.at(bench)["data.data_dir"] == str(tmp_path / "mujoco")
+
+
+def test_a_smoke_run_is_not_taken_for_a_result(returns, bench) -> None:
+    quick = type(bench)(bench.data_dir, bench.out, quick=True)
+    settings = {"BC": {"algorithm": "bc"}}
+    for place in (quick, bench):
+        returns.confirm(place, "returns", returns.HOPPER, settings, (1,))
+    assert len(CALLS) == 2

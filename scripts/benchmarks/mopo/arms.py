@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,12 @@ import joblib
 
 from benchmarks.cells import Bench, Cell, Result
 from gormpo_density.runs import HistoryFile
+from rl.config import MOPOConfig, load_mopo_config
 
 Settings = Mapping[str, Any]
+
+#: Of a cell's settings: the whole configuration, by which a changed default is seen.
+RESOLVED = "resolved"
 
 TUNING_SEEDS = (100, 101)
 SEEDS = (1, 2, 3, 4, 5)
@@ -86,16 +90,23 @@ class Task:
     Attributes:
         name: What tables call it.
         config: Configuration to start from.
-        settings: What tells the data; "DIR" stands for the folder of the files.
+        settings: What tells the data; "DIR" stands for the folder of the files, and "OUT/" before
+            a name for that of files which the benchmark makes.
     """
 
     name: str
     config: str
     settings: Settings
 
-    def at(self, data_dir: Path) -> Settings:
-        """Return the settings with the folder filled in."""
-        return {k: str(data_dir / "mujoco") if v == "DIR" else v for k, v in self.settings.items()}
+    def at(self, bench: Bench) -> Settings:
+        """Return the settings with the folders filled in."""
+        folders = {"DIR": bench.data_dir / "mujoco", "OUT": bench.out / "runs"}
+
+        def placed(value: Any) -> Any:
+            first, _, rest = value.partition("/") if isinstance(value, str) else ("", "", "")
+            return str(folders[first] / rest) if first in folders else value
+
+        return {name: placed(value) for name, value in self.settings.items()}
 
 
 def file_task(name: str, config: str, **settings: Any) -> Task:
@@ -129,7 +140,25 @@ def _measure(
     chosen = {"config": task.config, **task.settings, **settings}
     cell = Cell(part, task.name, f"{arm}-{_digest(chosen)}", seed)
     folder = bench.out / "runs" / Path(cell.file).with_suffix("")
-    return bench.result(cell, chosen, lambda: _run(bench, task, settings, seed, folder))
+    decisive = {**chosen, RESOLVED: resolved(bench, task, settings, seed)}
+    return bench.result(cell, decisive, lambda: _run(bench, task, settings, seed, folder))
+
+
+def resolved(bench: Bench, task: Task, settings: Settings, seed: int) -> Settings:
+    """Return the whole configuration of a run, defaults included, the same on every machine."""
+    anywhere = replace(bench, data_dir=Path("DIR"), out=Path("OUT"))
+    return config_of(anywhere, task, settings, seed).model_dump(mode="json")
+
+
+def config_of(bench: Bench, task: Task, settings: Settings, seed: int) -> MOPOConfig:
+    """Return the configuration of a run."""
+    return load_mopo_config(task.config, _overrides(bench, task, {**settings, "seed": seed}))
+
+
+def _overrides(bench: Bench, task: Task, settings: Settings) -> list[str]:
+    """Return the settings of a run as the command takes them."""
+    values = {**task.at(bench), **settings, **(QUICK if bench.quick else {})}
+    return [f"{name}={json.dumps(value)}" for name, value in values.items()]
 
 
 def _digest(settings: Settings) -> str:
@@ -138,11 +167,10 @@ def _digest(settings: Settings) -> str:
 
 
 def _run(bench: Bench, task: Task, settings: Settings, seed: int, folder: Path) -> Result:
-    values = {**task.at(bench.data_dir), **settings}
-    if bench.quick:
-        values |= QUICK
     arguments = ["--config", task.config, "--seed", str(seed), "--run-dir", str(folder)]
-    arguments += [w for k, v in values.items() for w in ("--set", f"{k}={json.dumps(v)}")]
+    arguments += [
+        word for setting in _overrides(bench, task, settings) for word in ("--set", setting)
+    ]
     arguments += ["--stages", str(bench.out / "runs" / "stages"), "--resume", "--quiet"]
     subprocess.run(
         [sys.executable, "-m", "rl.train", *arguments],

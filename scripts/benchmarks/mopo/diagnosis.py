@@ -15,12 +15,12 @@ import torch
 
 from benchmarks.cells import Bench, Cell, Result
 from benchmarks.mopo import arms
-from benchmarks.mopo.arms import Settings, Task, file_task
+from benchmarks.mopo.arms import RESOLVED, Settings, Task, file_task
 from benchmarks.tables import show, table
 from gormpo_density.aggregate import mean_interval
 from gormpo_density.metrics import percentile_interval
 from rl.assembly import Setup, assemble, termination_of
-from rl.config import MOPOConfig, load_mopo_config
+from rl.config import MOPOConfig
 from rl.diagnosis import (
     REFERENCE,
     PenaltyScores,
@@ -114,24 +114,19 @@ def report(bench: Bench) -> str:
 
 
 def _measure(bench: Bench, scale: Scale, subject: Subject, seed: int) -> Result:
-    config = _config(bench, subject, seed)
-    parts = ("rows", "model", "fit", "calibration", "dynamics", "bc", "penalty")
-    plain = config.model_dump(mode="json")
-    settings = {name: plain[name] for name in parts if name in plain} | {
-        "data": dict(subject.task.settings),
+    cell = Cell("diagnosis", subject.name, "model", seed)
+    config = arms.config_of(bench, subject.task, _SETTINGS, seed)
+    measure = partial(_diagnose, bench, scale, config)
+    return bench.result(cell, settings_of(bench, scale, subject, seed), measure)
+
+
+def settings_of(bench: Bench, scale: Scale, subject: Subject, seed: int) -> Settings:
+    """Return all that decides a cell."""
+    return {
+        RESOLVED: arms.resolved(bench, subject.task, _SETTINGS, seed),
         "scale": [scale.starts, scale.horizon, scale.resamples],
         "weights": WEIGHTS,
     }
-    cell = Cell("diagnosis", subject.name, "model", seed)
-    return bench.result(cell, settings, partial(_diagnose, bench, scale, config))
-
-
-def _config(bench: Bench, subject: Subject, seed: int) -> MOPOConfig:
-    task = subject.task
-    values: dict[str, Any] = {**task.at(bench.data_dir), **_SETTINGS, "seed": seed}
-    if bench.quick:
-        values |= arms.QUICK
-    return load_mopo_config(task.config, [f"{path}={value}" for path, value in values.items()])
 
 
 def _diagnose(bench: Bench, scale: Scale, config: MOPOConfig) -> Result:

@@ -1,6 +1,7 @@
 """Hopper's settings elsewhere: other environments, thin data, and five times the updates."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -46,7 +47,8 @@ def sparse(bench: Bench) -> str:
         arm: {**tuned_settings(bench)[arm], "data.sparse": True}
         for arm in ("BC", "no penalty", OURS)
     }
-    task = Task(_SPARSE, "mopo/hopper.yaml", {"data.data_path": _medium_expert(bench)})
+    _write_medium_expert(bench.out / "runs" / f"{_SPARSE}.npz", bench)
+    task = Task(_SPARSE, "mopo/hopper.yaml", {"data.data_path": f"OUT/{_SPARSE}.npz"})
     results = confirm(bench, "sparse", task, settings, SEEDS)
     return "\n\n".join([arms_table(results), differences_table(results, OURS)])
 
@@ -67,9 +69,8 @@ def _curve_table(runs: Sequence[Result]) -> str:
     return table(("updates", *(f"seed {run['metrics']['seed']}" for run in runs)), rows)
 
 
-def _medium_expert(bench: Bench) -> str:
-    """Write the medium rows and the expert rows to one file, and return its path."""
-    path = bench.out / "runs" / f"{_SPARSE}.npz"
+def _write_medium_expert(path: Path, bench: Bench) -> None:
+    """Write the medium rows and the expert rows to one file, unless it is there."""
     if not path.exists():
         levels = [
             np.load(bench.data_dir / "mujoco" / f"hopper_{n}.npz") for n in ("medium", "expert")
@@ -77,4 +78,3 @@ def _medium_expert(bench: Bench) -> str:
         joined = {key: np.concatenate([level[key] for level in levels]) for key in levels[0]}
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **joined)
-    return str(path)
