@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gormpo_density import DensityModel
 from gormpo_density.data.behaviour import ENV_IDS
-from gormpo_density.errors import ConfigError, DataError, NotCalibratedError
+from gormpo_density.errors import ConfigError, DataError
 from rl.baselines import TD3BC
 from rl.buffer import Layout, MixedBuffer
 from rl.config import MOPOConfig
@@ -114,12 +114,10 @@ def _check_before_training(
     """Find at once what would otherwise come to light after minutes of training."""
     if config.dynamics.run is not None:
         parts.dynamics()
-    if config.penalty.needs_density and config.density is not None:
-        _check_density(config, data, *parts.density())
+    if config.penalty.needs_density:
+        _check_density(config, data, parts)
     if config.rollout.termination != "learned":
         termination_rule(config.rollout.termination, env_id)
-    if config.penalty.needs_density:
-        data.rows(config.data.rows, "cal")
     if config.rollout.starts > len(data.splits["train"]):
         raise ConfigError(
             f"rollout.starts is {config.rollout.starts}, but there are only "
@@ -177,23 +175,20 @@ def _assemble_mopo(
     return Setup(data, env_id, clone, loop, dynamics, density, row_kind, penalty, history)
 
 
-def _check_density(
-    config: MOPOConfig, data: OfflineData, density: DensityModel, row_kind: str
-) -> None:
-    """Find out before the ensemble is trained whether a density model can give the penalty.
+def _check_density(config: MOPOConfig, data: OfflineData, parts: Parts) -> None:
+    """Find out whether the density model, of a run or still to be fitted, can give the penalty.
 
     Raises:
         ConfigError: It scores other rows, or has no such score.
-        NotCalibratedError: It has no calibration, and the policy's actions are not to give one.
     """
-    if problems := row_problems(density, row_kind, data.obs_dim, data.action_dim):
-        raise ConfigError(problems)
-    score = density.score_name(config.penalty.score)
-    if config.penalty.calibrate_on == "data" and score not in density.calibrations:
-        raise NotCalibratedError(
-            f"density {config.density}: score {score!r} is not calibrated, and "
-            "penalty.calibrate_on is data"
-        )
+    if parts.named_density is None:
+        density = parts.new_density()
+        data.rows(config.data.rows, "cal")
+    else:
+        density, row_kind = parts.named_density
+        if problems := row_problems(density, row_kind, data.obs_dim, data.action_dim):
+            raise ConfigError(problems)
+    density.score_name(config.penalty.score)
 
 
 def termination_of(config: MOPOConfig, data: OfflineData, env_id: str) -> Termination:

@@ -13,7 +13,7 @@ from gormpo_density.config import DataConfig
 from gormpo_density.data.sources import load_transitions
 from gormpo_density.data.sparse import sparsify
 from gormpo_density.data.splits import split_episodes
-from gormpo_density.data.transitions import DatasetInfo, RowKind, Transitions
+from gormpo_density.data.transitions import DatasetInfo, Transitions
 from gormpo_density.errors import ConfigError, DataError
 
 _ARRAYS = ("obs", "action", "reward", "next_obs", "terminated", "episode")
@@ -59,7 +59,7 @@ class OfflineData:
         """Where the tensors are."""
         return self.obs.device
 
-    def rows(self, kind: RowKind, split: str) -> Tensor:
+    def rows(self, kind: str, split: str) -> Tensor:
         """Return the rows (n, D) of a split that a density model scores; see `Transitions`."""
         i = self.splits[split]
         match kind:

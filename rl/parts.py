@@ -2,6 +2,7 @@
 
 import json
 import logging
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -126,19 +127,8 @@ class Parts:
             ConfigError: The named one is of other dimensions than the data.
         """
         config, data = self.config.dynamics, self.data
-        if config.run is not None:
-            dynamics = load_dynamics(config.run, data.device)
-            found, wanted = (
-                (dynamics.obs_dim, dynamics.action_dim),
-                (data.obs_dim, data.action_dim),
-            )
-            if found != wanted:
-                raise ConfigError(
-                    f"dynamics.run {config.run}: observations and actions are {found} wide, "
-                    f"those of {data.info.name} {wanted}"
-                )
-            _warn_of_other_splits("dynamics.run", config.run, self.config)
-            return dynamics
+        if self.named_dynamics is not None:
+            return self.named_dynamics
         key = {
             "data": data.fingerprint,
             "dynamics": _plain(config),
@@ -159,19 +149,63 @@ class Parts:
             dynamics.save(folder)
         return dynamics
 
+    @cached_property
+    def named_dynamics(self) -> EnsembleDynamics | None:
+        """The ensemble of `dynamics.run`, read once; None where none is named.
+
+        Raises:
+            ConfigError: It is of other dimensions than the data.
+        """
+        data, run = self.data, self.config.dynamics.run
+        if run is None:
+            return None
+        dynamics = load_dynamics(run, data.device)
+        found, wanted = (
+            (dynamics.obs_dim, dynamics.action_dim),
+            (data.obs_dim, data.action_dim),
+        )
+        if found != wanted:
+            raise ConfigError(
+                f"dynamics.run {run}: observations and actions are {found} wide, "
+                f"those of {data.info.name} {wanted}"
+            )
+        _warn_of_other_splits("dynamics.run", run, self.config)
+        return dynamics
+
     def density(self) -> tuple[DensityModel, str]:
         """Return the density model and what rows it scores: the named one, or a trained one.
+
+        Its threshold is set on the calibration rows of this run's data, whatever it was.
 
         Raises:
             ConfigError: The data's rows cannot be scored in a rollout.
         """
         config, data = self.config, self.data
-        if config.density is not None:
-            model = load_model(config.density, str(data.device))
-            _warn_of_other_splits("density", config.density, config)
-            return model, row_kind_of(config.density) or config.data.rows
+        model, rows = self.named_density or (self._trained_density(), config.data.rows)
+        alpha, score = config.calibration.alpha, config.penalty.score
+        model.calibrate(data.rows(rows, "cal"), alpha, score, data.n_episodes("cal"))
+        return model, rows
+
+    @cached_property
+    def named_density(self) -> tuple[DensityModel, str] | None:
+        """The model of `density` as it was saved, read once, and its rows; None without one."""
+        config = self.config
+        if config.density is None:
+            return None
+        model = load_model(config.density, str(self.data.device))
+        _warn_of_other_splits("density", config.density, config)
+        return model, row_kind_of(config.density) or config.data.rows
+
+    def new_density(self) -> DensityModel:
+        """Return the density model of the configuration, not fitted."""
+        width, model = self.data.obs_dim + self.data.action_dim, self.config.model
+        made = make_model(model.name, input_dim=width, **model.params)
+        return made.to(self.data.device)
+
+    def _trained_density(self) -> DensityModel:
+        config, data = self.config, self.data
         rows = config.data.rows
-        train, val, cal = (data.rows(rows, split) for split in ("train", "val", "cal"))
+        train, val = (data.rows(rows, split) for split in ("train", "val"))
         key = {
             "data": data.fingerprint,
             "rows": rows,
@@ -181,25 +215,17 @@ class Parts:
         }
         with self.stages.stage("density", key) as (folder, is_finished):
             if is_finished:
-                model = load_model(folder, str(data.device))
-            else:
-                model = self._fit_density(train, val, folder)
-        alpha, score = config.calibration.alpha, config.penalty.score
-        model.calibrate(cal, alpha, score, data.n_episodes("cal"))
-        return model, rows
-
-    def _fit_density(self, train: Tensor, val: Tensor, folder: Path) -> DensityModel:
-        name, params = self.config.model.name, self.config.model.params
-        model = make_model(name, input_dim=train.shape[1], **params).to(self.data.device)
-        model.fit(
-            train,
-            val,
-            **dict(self.config.fit),
-            seed=self.config.seed,
-            checkpoint=folder / "fit.safetensors",
-            progress=self.progress,
-        )
-        model.save(folder)
+                return load_model(folder, str(data.device))
+            model = self.new_density()
+            model.fit(
+                train,
+                val,
+                **dict(config.fit),
+                seed=config.seed,
+                checkpoint=folder / "fit.safetensors",
+                progress=self.progress,
+            )
+            model.save(folder)
         return model
 
     def _clone_key(self) -> dict[str, Any]:

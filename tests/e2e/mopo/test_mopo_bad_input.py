@@ -46,6 +46,7 @@ def trained_parts(stages: Path) -> list[str]:
         (["rollout.termination=nowhere:rule"], "'nowhere:rule' cannot be imported"),
         (["data.rows=transition"], "data.rows 'transition' cannot be scored in a rollout"),
         (["penalty.coef=-1"], "penalty.coef"),
+        (["penalty.score=elbo"], "score 'elbo' is unknown; choose from log_prob"),
         (["penalty.kind=cubic"], "penalty.kind must be one of linear, tanh"),
         (["data.input_dim=5"], "data.input_dim is 5, but line.npz has 2"),
     ],
@@ -78,12 +79,10 @@ def test_dynamics_of_other_dimensions_are_refused(refused, tmp_path) -> None:
     assert "observations and actions are (3, 1) wide, those of line.npz (1, 1)" in complaint
 
 
-def density_run(path: Path, width: int, rows: str = "state_action", calibrate: bool = True) -> str:
+def density_run(path: Path, width: int, rows: str = "state_action") -> str:
     """Save a density model as a run would, and return the setting that names it."""
-    model, data = GMM(width, n_components=1), torch.randn(100, width)
-    model.fit(data)
-    if calibrate:
-        model.calibrate(data)
+    model = GMM(width, n_components=1)
+    model.fit(torch.randn(100, width))
     model.save(path / "model")
     (path / "config.yaml").write_text(f"data: {{rows: {rows}}}\n")
     return f"density={path}"
@@ -94,10 +93,9 @@ def test_density_models_that_do_not_fit_are_refused(refused, tmp_path) -> None:
     assert "scores rows of shape (5,); state and action are 1 + 1 = 2 wide" in refused(wide)
     other = density_run(tmp_path / "other", 2, rows="state")
     assert "the density model was fitted on 'state'" in refused(other)
-    bare = density_run(tmp_path / "bare", 2, calibrate=False)
-    assert "is not calibrated" in refused(bare, "penalty.calibrate_on=data")
-    assert "score 'elbo' is unknown" in refused("penalty.score=elbo")
-    assert not any("dynamics" in name for name in trained_parts(tmp_path / "stages"))
+    narrow = density_run(tmp_path / "narrow", 2)
+    assert "score 'elbo' is unknown" in refused(narrow, "penalty.score=elbo")
+    assert trained_parts(tmp_path / "stages") == []
 
 
 def test_a_rule_of_the_users_that_is_wrong_is_named(refused) -> None:

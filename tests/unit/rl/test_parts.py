@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from gormpo_density import GMM
 from gormpo_density.config import dump_config
 from gormpo_density.errors import ConfigError
 from rl import parts as parts_module
@@ -155,6 +156,37 @@ def test_a_score_other_than_the_default_is_calibrated_too(npz, made) -> None:
     )
     model, _ = parts_of(config, made[0]).density()
     assert "reconstruction" in model.calibrations
+
+
+@pytest.mark.parametrize("old_alpha", [None, 0.4])
+def test_a_named_density_model_is_calibrated_on_the_rows_of_this_run(
+    npz, tmp_path, old_alpha
+) -> None:
+    """Whatever threshold it came with, or none."""
+    rows = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    model = GMM(3, n_components=1)
+    model.fit(rows)
+    if old_alpha is not None:
+        model.calibrate(rows, old_alpha)
+    model.save(tmp_path / "model")
+    settings = [f"density={tmp_path / 'model'}", "calibration.alpha=0.1"]
+    parts = parts_of(config_of(npz, *settings), tmp_path / "stages")
+    named, kind = parts.density()
+    cal = parts.data.rows(kind, "cal")
+    assert named.threshold == model.calibrate(cal, 0.1).threshold
+    assert named.calibration.n_episodes == 4
+    assert named.predict_anomaly(cal).float().mean().item() == pytest.approx(0.1, abs=0.03)
+
+
+def test_named_parts_are_read_once(npz, made, tmp_path, monkeypatch) -> None:
+    for name in ("dynamics", "density"):
+        made[1][name].save(tmp_path / name)
+    settings = [f"density={tmp_path / 'density'}", f"dynamics.run={tmp_path / 'dynamics'}"]
+    parts = parts_of(config_of(npz, *settings), tmp_path / "stages")
+    first = parts.dynamics(), parts.density()[0]
+    for reader in ("load_model", "load_dynamics"):
+        monkeypatch.setattr(parts_module, reader, refuse)
+    assert (parts.dynamics(), parts.density()[0]) == first
 
 
 def test_named_dynamics_are_reused(npz, made, tmp_path) -> None:
