@@ -19,7 +19,7 @@ from rl.mopo import Learner, Loop, Probe
 from rl.offline_data import OfflineData, load_offline_data
 from rl.parts import Parts
 from rl.penalties import Penalty, make_penalty, row_problems
-from rl.penalty_control import COEFFICIENTS, calibrate_on_policy
+from rl.penalty_control import COEFFICIENTS, auto_coefficient, calibrate_on_policy
 from rl.policy import Gaussian, TanhGaussianPolicy
 from rl.rollout import Rollouts
 from rl.sac import SAC, RewardUnits
@@ -262,7 +262,10 @@ def _loop(
         retain=config.rollout.retain,
         generator=_generator(data, config.seed, 3),
     )
-    return Loop(learner, buffer, rollouts, config, probe_of(config, data), checkpoints)
+    auto = None
+    if rollouts is not None and config.penalty.coef == "auto":
+        auto = auto_coefficient(config.penalty.target, rollouts, clone)
+    return Loop(learner, buffer, rollouts, config, probe_of(config, data), checkpoints, auto)
 
 
 @torch.no_grad()

@@ -87,7 +87,8 @@ class PenaltyConfig(Section):
             "density" (a function of the surprise u) or "combination" (std times e^(weight u)).
         coef: Factor in units of the reward's standard deviation; "auto" keeps the mean penalty
             of policy rollouts at `target` by a dual variable that starts at 1.
-        target: Mean penalty, before the factor, that "auto" aims at.
+        target: Mean penalty, before the factor, that "auto" aims at. Of a penalty of the ensemble,
+            which is nowhere 0: the share by which it may be above that of the clone's rollouts.
         kind: Function of u, see `gormpo_density.penalty`; for "density" only.
         cap: Largest u that counts.
         score: Score of the density model; None is its default one.

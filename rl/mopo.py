@@ -106,6 +106,7 @@ class Loop:
         config: Everything else.
         probe: Where Q is held against the data's returns.
         folder: Checkpoints, and the generations of rollouts they name.
+        auto: Sets the coefficient of the penalty; None where the configuration does.
 
     Attributes:
         epoch: Epochs that are done.
@@ -123,6 +124,7 @@ class Loop:
         config: MOPOConfig,
         probe: Probe,
         folder: Path,
+        auto: AutoCoefficient | None = None,
     ) -> None:
         self.learner = learner
         self.buffer = buffer
@@ -135,8 +137,7 @@ class Loop:
         self.epoch = 0
         self.alarm_epoch: int | None = None
         self._flagged = FlaggedShare(config.penalty.warn_flagged)
-        coef = config.penalty.coef
-        self._auto = AutoCoefficient(config.penalty.target) if coef == "auto" else None
+        self._auto, coef = auto, config.penalty.coef
         learner.coef.fill_(1.0 if coef == "auto" else coef)
         self._curves: dict[str, float] = {}
 

@@ -14,6 +14,8 @@ from gormpo_density import Calibration, DensityModel
 from gormpo_density.errors import ConfigError
 from rl.dynamics import EnsembleDynamics
 from rl.penalties import ROWS, ProposedStep, row_problems
+from rl.policy import TanhGaussianPolicy
+from rl.rollout import Rollouts
 
 logger = logging.getLogger(__name__)
 
@@ -95,13 +97,14 @@ class FlaggedShare:
 class AutoCoefficient:
     """A penalty coefficient that keeps the mean penalty of rollouts at a target.
 
-    The dual variable of: maximise the return subject to E[penalty] <= target. After each
+    The dual variable of: maximise the return subject to E[penalty] / unit <= target. After each
     generation of rollouts it takes a step of dual ascent, in its logarithm,
 
-        log coef <- log coef + lr (mean penalty - target), coef within [1e-3, 1e3].
+        log coef <- log coef + lr (mean penalty / unit - target), coef within [1e-3, 1e3].
 
     Args:
-        target: Mean penalty, before the coefficient.
+        target: Mean penalty in units, before the coefficient.
+        unit: Of the penalty.
         lr: Rate.
         coef: The first value.
 
@@ -113,14 +116,17 @@ class AutoCoefficient:
         penalty in place of the entropy.
     """
 
-    def __init__(self, target: float, lr: float = 0.5, coef: float = 1.0) -> None:
+    def __init__(
+        self, target: float, *, unit: float = 1.0, lr: float = 0.5, coef: float = 1.0
+    ) -> None:
         self.target = target
+        self.unit = unit
         self.lr = lr
         self.coef = coef
 
     def update(self, mean_penalty: float) -> float:
         """Take the mean penalty of a generation of rollouts and return the new coefficient."""
-        log_coef = math.log(self.coef) + self.lr * (mean_penalty - self.target)
+        log_coef = math.log(self.coef) + self.lr * (mean_penalty / self.unit - self.target)
         lowest, highest = map(math.log, COEFFICIENTS)
         self.coef = math.exp(min(max(log_coef, lowest), highest))
         return self.coef
@@ -132,3 +138,23 @@ class AutoCoefficient:
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Take over the state of another."""
         self.coef = state["coef"]
+
+
+def auto_coefficient(
+    target: float, rollouts: Rollouts, clone: TanhGaussianPolicy
+) -> AutoCoefficient:
+    """Return the automatic coefficient of a penalty, by what is free of it.
+
+    A density penalty is 0 on the data's support, so its target counts from there. An uncertainty
+    of the ensemble is nowhere 0, and its mean lies far above its median where it has a heavy
+    tail: it is held against the mean of rollouts under the cloned policy, which it may exceed by
+    the share `target`, so the clone itself always satisfies the constraint.
+
+    Args:
+        target: `penalty.target`.
+        rollouts: Whose penalty it is; one generation of them is made where it is the ensemble's.
+        clone: The cloned policy.
+    """
+    if not rollouts.model.penalty.needs_all_members:
+        return AutoCoefficient(target)
+    return AutoCoefficient(1 + target, unit=rollouts.generate(clone).penalty.mean().item())

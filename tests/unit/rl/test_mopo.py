@@ -16,6 +16,7 @@ from rl.buffer import Layout, MixedBuffer
 from rl.config import MOPOConfig
 from rl.critics import TwinCritic
 from rl.mopo import Loop, Probe
+from rl.penalty_control import AutoCoefficient
 from rl.policy import Gaussian, TanhGaussianPolicy
 from rl.rollout import Rollouts
 from rl.sac import SAC, RewardUnits
@@ -93,7 +94,10 @@ def loop_of(learner: Any, options: MOPOConfig, folder: Path, probe: Probe = NO_P
     real = LAYOUT.pack(rows, states, -states.norm(dim=1), zeros, never, reference)
     rollouts = Rollouts(Walk(draws), states, policy(), options.rollout, LAYOUT, draws)
     buffer = MixedBuffer(real, LAYOUT, retain=options.rollout.retain, generator=generator(2))
-    return Loop(learner, buffer, rollouts, options, probe, folder)
+    auto = None
+    if options.penalty.coef == "auto":
+        auto = AutoCoefficient(options.penalty.target)
+    return Loop(learner, buffer, rollouts, options, probe, folder, auto)
 
 
 def sac(options: MOPOConfig) -> SAC:

@@ -1,5 +1,6 @@
 import logging
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,7 +9,12 @@ from torch import Tensor
 
 from gormpo_density import GMM, DensityModel, OODPenalty
 from gormpo_density.errors import ConfigError, DataError
-from rl.penalty_control import AutoCoefficient, FlaggedShare, calibrate_on_policy
+from rl.penalty_control import (
+    AutoCoefficient,
+    FlaggedShare,
+    auto_coefficient,
+    calibrate_on_policy,
+)
 
 
 def normal(n: int, width: int, seed: int) -> Tensor:
@@ -133,6 +139,35 @@ def test_the_coefficient_settles_where_the_penalty_is_the_target() -> None:
     for _ in range(500):
         auto.update(0.4 / auto.coef)  # a policy that heeds its price
     assert 0.4 / auto.coef == pytest.approx(0.1, rel=1e-3)
+
+
+class Reports:
+    """Rollouts whose penalties are 3 and 5 under any policy, and who asked for them."""
+
+    def __init__(self, needs_all_members: bool) -> None:
+        penalty = SimpleNamespace(needs_all_members=needs_all_members)
+        self.model = SimpleNamespace(penalty=penalty)
+        self.asked: list[str] = []
+
+    def generate(self, actor: str) -> SimpleNamespace:
+        self.asked.append(actor)
+        return SimpleNamespace(penalty=torch.tensor([3.0, 5.0]))
+
+
+def test_a_penalty_of_the_ensemble_is_held_against_the_clones_rollouts() -> None:
+    """In its own units it is nowhere 0: the coefficient would only ever rise."""
+    rollouts = Reports(needs_all_members=True)
+    auto = auto_coefficient(0.1, rollouts, "clone")
+    assert rollouts.asked == ["clone"]
+    assert auto.update(4.0) == pytest.approx(math.exp(0.5 * -0.1))
+    assert auto.update(6.4) == pytest.approx(math.exp(0.5 * (-0.1 + 0.5)))
+
+
+def test_a_density_penalty_counts_from_the_support() -> None:
+    rollouts = Reports(needs_all_members=False)
+    auto = auto_coefficient(0.1, rollouts, "clone")
+    assert rollouts.asked == []
+    assert auto.update(0.3) == AutoCoefficient(0.1).update(0.3)
 
 
 def test_a_resumed_coefficient_goes_on() -> None:
