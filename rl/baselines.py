@@ -10,6 +10,7 @@ from gormpo_density.checkpoints import Part
 from rl.buffer import Batch
 from rl.config import SACConfig
 from rl.critics import TwinCritic
+from rl.gradient import approach, take_step
 from rl.policy import TanhGaussianPolicy
 from rl.sac import RewardUnits
 
@@ -67,9 +68,11 @@ class TD3BC:
         self.coef = torch.zeros_like(actor.middle[0])
         self.sums = actor.middle.new_zeros(len(self.CURVES))
         self.updates = 0
+        self._actor_params: list[Tensor] = list(actor.parameters())
+        self._critic_params: list[Tensor] = list(critic.parameters())
         lr = config.critic_lr
-        self.actor_optimizer = torch.optim.Adam(actor.parameters(), lr=lr, fused=True)
-        self.critic_optimizer = torch.optim.Adam(critic.parameters(), lr=lr, fused=True)
+        self.actor_optimizer = torch.optim.Adam(self._actor_params, lr=lr, fused=True)
+        self.critic_optimizer = torch.optim.Adam(self._critic_params, lr=lr, fused=True)
 
     def update(self, batch: Batch, generator: torch.Generator) -> None:
         """Take one step of the critics, and every second time one of the actor and the targets."""
@@ -77,16 +80,14 @@ class TD3BC:
         self.sums[0] += self._update_critic(batch, generator)
         if self.updates % _POLICY_DELAY == 0:
             self.sums[1:] += _POLICY_DELAY * self._update_actor(batch)
-            _approach(self.target_actor, self.actor, self.config.tau)
-            _approach(self.target_critic, self.critic, self.config.tau)
-        _approach(self.averaged, self.actor, self.config.ema)
+            approach(self.target_actor, self.actor, self.config.tau)
+            approach(self.target_critic, self.critic, self.config.tau)
+        approach(self.averaged, self.actor, self.config.ema)
 
     def _update_critic(self, batch: Batch, generator: torch.Generator) -> Tensor:
         target = self._target(batch, generator)
-        loss = (self.critic(batch.state_action) - target).square().mean(1).sum()
-        self.critic_optimizer.zero_grad()
-        loss.backward()
-        self.critic_optimizer.step()
+        loss = self.critic.loss(batch.state_action, target)
+        take_step(self.critic_optimizer, self._critic_params, loss)
         return loss.detach()
 
     @torch.no_grad()
@@ -104,14 +105,10 @@ class TD3BC:
         action = self.actor(batch.obs).mean.tanh()
         data_action = batch.state_action[:, batch.obs.shape[1] :]
         wanted = (data_action - self.actor.middle) / self.actor.reach
-        self.critic.requires_grad_(False)  # spares the gradients of its weights
         q = self._values(self.critic, batch.obs, action)[0]
-        self.critic.requires_grad_(True)
         bc = (action - wanted).square().mean()
         loss = bc - _Q_WEIGHT * q.mean() / q.detach().abs().mean()
-        self.actor_optimizer.zero_grad()
-        loss.backward()
-        self.actor_optimizer.step()
+        take_step(self.actor_optimizer, self._actor_params, loss)
         return torch.stack([loss.detach(), q.detach().mean(), bc.detach()])
 
     def _values(self, critic: TwinCritic, obs: Tensor, action: Tensor) -> Tensor:
@@ -145,9 +142,3 @@ def _silence(actor: TanhGaussianPolicy) -> None:
     n_actions = len(actor.middle)
     last.weight[n_actions:] = 0
     last.bias[n_actions:] = _NO_NOISE
-
-
-@torch.no_grad()
-def _approach(follower: nn.Module, leader: nn.Module, step: float) -> None:
-    """Move the parameters of one module towards those of another (Polyak)."""
-    torch._foreach_lerp_(list(follower.parameters()), list(leader.parameters()), step)

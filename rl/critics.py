@@ -54,3 +54,7 @@ class TwinCritic(nn.Module):
         # To one output, a product and a sum take a fraction of a batched matmul's time.
         values: Tensor = (hidden * last_weight.mT).sum(-1) + last_bias.squeeze(-1)
         return values
+
+    def loss(self, rows: Tensor, goal: Tensor) -> Tensor:
+        """Return sum_i mean (Q_i - goal)^2 of rows (B, O + A); goal is (B,), or (2, B)."""
+        return (self(rows) - goal).square().mean(1).sum()

@@ -12,6 +12,7 @@ from gormpo_density.checkpoints import Part
 from rl.buffer import Batch
 from rl.config import SACConfig
 from rl.critics import TwinCritic
+from rl.gradient import half_cosine, take_step
 from rl.policy import Gaussian, TanhGaussianPolicy
 
 #: An automatic weight starts strict and gives way: a policy that leaves at once fills the buffer
@@ -117,8 +118,8 @@ class SAC:
 
     def _update_critic(self, batch: Batch, generator: torch.Generator) -> Tensor:
         target = self._target(batch, generator)
-        loss = (self.critic(batch.state_action) - target).square().mean(1).sum()
-        _step(self.critic_optimizer, self._critic_params, loss)
+        loss = self.critic.loss(batch.state_action, target)
+        take_step(self.critic_optimizer, self._critic_params, loss)
         return loss.detach()
 
     @torch.no_grad()
@@ -146,19 +147,15 @@ class SAC:
             # Of multiplier * slack: a negative slack (a broken constraint) raises the multiplier.
             slack = self.target_kl - kl if self.uses_kl else -log_prob - self.target_entropy
             self._log_multiplier.grad = multiplier * slack.detach()
-        self.actor_optimizer.param_groups[0]["lr"] = self.config.actor_lr * self._schedule()
-        _step(self.actor_optimizer, self._actor_params, loss)
+        done = min(self.updates / self.total_updates, 1.0)
+        self.actor_optimizer.param_groups[0]["lr"] = self.config.actor_lr * half_cosine(done)
+        take_step(self.actor_optimizer, self._actor_params, loss)
         return loss.detach(), q.detach(), kl.detach(), -log_prob.detach()
 
     @property
     def _log_multiplier(self) -> Tensor:
         """The one that is in use: of the KL, or of the entropy."""
         return self.log_kl if self.uses_kl else self.log_alpha
-
-    def _schedule(self) -> float:
-        """Share of the actor's learning rate: a half cosine from 1 to 0."""
-        done = min(self.updates / self.total_updates, 1.0)
-        return 0.5 * (1 + math.cos(math.pi * done))
 
     @torch.no_grad()
     def values(self, state_action: Tensor) -> Tensor:
@@ -190,9 +187,3 @@ def _multiplier(value: float | str, start: float, device: torch.device) -> Tenso
 def _adam(*groups: tuple[list[Tensor], float]) -> torch.optim.Adam:
     """Return one optimiser of parameters with learning rates of their own."""
     return torch.optim.Adam([{"params": params, "lr": lr} for params, lr in groups], fused=True)
-
-
-def _step(optimizer: torch.optim.Optimizer, params: list[Tensor], loss: Tensor) -> None:
-    for param, grad in zip(params, torch.autograd.grad(loss, params), strict=True):
-        param.grad = grad
-    optimizer.step()

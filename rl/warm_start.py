@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from gormpo_density.errors import FitError
 from rl.config import BCConfig, FQEConfig, SACConfig
 from rl.critics import TwinCritic
+from rl.gradient import approach, half_cosine, take_step
 from rl.offline_data import OfflineData
 from rl.policy import TanhGaussianPolicy
 
@@ -43,16 +44,14 @@ def clone_behaviour(
     """
     train, val = data.splits["train"], data.splits["val"]
     policy.standardise(data.obs[train])
-    optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, fused=True)
+    params: list[Tensor] = list(policy.parameters())
+    optimizer = torch.optim.Adam(params, lr=config.lr, fused=True)
     best, best_loss = copy.deepcopy(policy.state_dict()), math.inf
     check_every = max(1, config.steps // _CHECKS)
     batches = _batches(train, config.batch_size, config.steps, seed)
     for step, rows in enumerate(_shown(batches, config.steps, "cloning", progress), start=1):
-        _set_lr(optimizer, config.lr, step / config.steps)
-        loss = _negative_log_likelihood(policy, data, rows)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        optimizer.param_groups[0]["lr"] = config.lr * half_cosine(step / config.steps)
+        take_step(optimizer, params, _negative_log_likelihood(policy, data, rows))
         if step % check_every == 0 or step == config.steps:
             with torch.no_grad():
                 held_out = _negative_log_likelihood(policy, data, val).item()
@@ -99,13 +98,15 @@ def fit_critics(
     train = data.splits["train"]
     state_action = torch.cat([data.obs, data.action], 1)
     critic.standardise(state_action[train])
-    optimizer = torch.optim.Adam(critic.parameters(), lr=sac.critic_lr, fused=True)
+    params: list[Tensor] = list(critic.parameters())
+    optimizer = torch.optim.Adam(params, lr=sac.critic_lr, fused=True)
     returns, known = data.discounted_returns(sac.gamma)
     known_rows = train[known[train]]
     if len(known_rows):
         batches = _batches(known_rows, sac.batch_size, config.regression_steps, seed)
         for rows in _shown(batches, config.regression_steps, "returns", progress):
-            _fit(critic, optimizer, state_action[rows], returns[rows] / data.reward_scale)
+            goal = returns[rows] / data.reward_scale
+            take_step(optimizer, params, critic.loss(state_action[rows], goal))
     generator = torch.Generator(data.device).manual_seed(seed + 1)
     target = copy.deepcopy(critic).requires_grad_(False)
     batches = _batches(train, sac.batch_size, config.steps, seed + 2)
@@ -115,9 +116,8 @@ def fit_critics(
             value = target(torch.cat([data.next_obs[rows], action], 1))
             alive = (~data.terminated[rows]).to(value.dtype)
             goal = data.reward[rows] / data.reward_scale + sac.gamma * alive * value
-        _fit(critic, optimizer, state_action[rows], goal)
-        with torch.no_grad():
-            torch._foreach_lerp_(list(target.parameters()), list(critic.parameters()), sac.tau)
+        take_step(optimizer, params, critic.loss(state_action[rows], goal))
+        approach(target, critic, sac.tau)
     if not all(weight.isfinite().all() for weight in critic.parameters()):
         raise FitError("fitted Q evaluation: a weight is not finite (try a smaller critic_lr)")
 
@@ -130,13 +130,6 @@ def _negative_log_likelihood(
     return loss
 
 
-def _fit(critic: TwinCritic, optimizer: torch.optim.Optimizer, rows: Tensor, goal: Tensor) -> None:
-    loss = (critic(rows) - goal).square().mean(1).sum()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
 def _batches(rows: Tensor, batch_size: int, steps: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator(rows.device).manual_seed(seed)
     for _ in range(steps):
@@ -146,8 +139,3 @@ def _batches(rows: Tensor, batch_size: int, steps: int, seed: int) -> Iterator[T
 
 def _shown(batches: Iterator[Tensor], steps: int, name: str, progress: bool) -> Iterator[Tensor]:
     yield from tqdm(batches, total=steps, desc=name, disable=not progress)
-
-
-def _set_lr(optimizer: torch.optim.Optimizer, lr: float, done: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = lr * 0.5 * (1 + math.cos(math.pi * done))

@@ -85,3 +85,15 @@ def test_weights_depend_on_their_seed_only() -> None:
     other = copy.deepcopy(first)
     reinitialise(other, 8)
     assert not any(map(torch.equal, first.parameters(), other.parameters()))
+
+
+def test_the_loss_is_the_squared_error_of_both() -> None:
+    critic = TwinCritic(2, 1, (8,))
+    reinitialise(critic, 0)
+    rows = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    first, second = critic(rows)
+    goal = torch.arange(5.0)
+    each = [(q - goal).square().mean() for q in (first, second)]
+    torch.testing.assert_close(critic.loss(rows, goal), sum(each))
+    own = torch.stack([first, second + 2]).detach()  # of each its own goal
+    torch.testing.assert_close(critic.loss(rows, own).item(), 4.0)
