@@ -1,5 +1,6 @@
 """From a configuration to the loop: data, trained parts, penalty, transition model, learner."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from rl.sac import SAC, RewardUnits
 from rl.stages import Stages
 from rl.termination import Termination, termination_rule
 from rl.transition_model import TransitionModel
+
+logger = logging.getLogger(__name__)
 
 _CHUNK_ROWS = 4096  # that the clone is asked about at once
 _HEADROOM = 0.2  # of the range of the data's returns, above the best of them
@@ -77,6 +80,11 @@ def assemble(
     env_id = environment_of(config, data)
     data = replace(data, info=replace(data.info, env_id=env_id))
     bounds = check_environment(env_id, data.obs_dim, data.action_dim)
+    if outside := data.share_outside(*bounds):
+        logger.warning(
+            "%s: %.2g %% of the actions are beyond the bounds of %s, where no policy can go",
+            *(data.info.name, 100 * outside, env_id),
+        )
     parts = Parts(config, data, bounds, stages, progress=progress)
     if config.algorithm != "bc" and not data.reward.any():
         raise DataError(f"{data.info.name}: every reward is 0, so there is nothing to learn from")
@@ -112,8 +120,9 @@ def _check_before_training(
     config: MOPOConfig, data: OfflineData, env_id: str, parts: Parts
 ) -> None:
     """Find at once what would otherwise come to light after minutes of training."""
-    if config.dynamics.run is not None:
-        parts.dynamics()
+    members = config.dynamics.members if config.dynamics.run is None else parts.dynamics().members
+    if config.penalty.name == "disagreement" and members < 2:
+        raise ConfigError("penalty 'disagreement' needs two members of the ensemble, there is one")
     if config.penalty.needs_density:
         _check_density(config, data, parts)
     if config.rollout.termination != "learned":

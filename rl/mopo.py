@@ -201,9 +201,10 @@ class Loop:
         curves = dict(zip(self.learner.CURVES, means, strict=True))
         for name, value in curves.items():
             if not math.isfinite(value):
+                before = "the checkpoint of the epoch before is kept"
                 raise FitError(
                     f"epoch {self.epoch} (to update {self.learner.updates}): {name} is {value:g}; "
-                    "training has diverged, the checkpoint of the epoch before is kept"
+                    f"training has diverged, {before if self.epoch > 1 else 'in the first epoch'}"
                 )
         q_data = self.probe.mean_value(self.learner)
         self._check_alarm(q_data)

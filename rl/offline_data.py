@@ -17,6 +17,7 @@ from gormpo_density.data.transitions import DatasetInfo, Transitions
 from gormpo_density.errors import ConfigError, DataError
 
 _ARRAYS = ("obs", "action", "reward", "next_obs", "terminated", "episode")
+_ROUNDING = 1e-4  # of the range of actions
 _MOST_HIDDEN = 0.5  # weight of what lies beyond a cut episode, up to which its return is known
 
 
@@ -75,6 +76,12 @@ class OfflineData:
     def n_episodes(self, split: str) -> int:
         """Number of different episodes in a split."""
         return len(self.episode[self.splits[split]].unique())
+
+    def share_outside(self, low: Tensor, high: Tensor) -> float:
+        """Return the share of rows with an action outside bounds (A,), but for rounding."""
+        slack = _ROUNDING * (high - low)
+        low, high = (bound.to(self.device) for bound in (low - slack, high + slack))
+        return ((self.action < low) | (self.action > high)).any(1).float().mean().item()
 
     @cached_property
     def reward_std(self) -> float:

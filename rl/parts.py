@@ -239,7 +239,15 @@ class Parts:
 
 
 def row_kind_of(run: Path) -> str | None:
-    """Return the kind of rows that a density run was made on; None for a bare model folder."""
+    """Return the kind of rows that a run's density model scores; None for a bare model folder.
+
+    A MOPO run may have taken its model from another run; its metrics then say what it scores.
+    """
+    for folder in (run, run.parent):  # a run, or its model/
+        if (folder / "metrics.json").is_file():
+            kind = json.loads((folder / "metrics.json").read_text()).get("density_rows")
+            if isinstance(kind, str):
+                return kind
     kind = _read_data_section(run).get("rows")
     return kind if isinstance(kind, str) else None
 

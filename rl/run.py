@@ -182,14 +182,16 @@ def _measure(
     data, clone = setup.data, evaluations["clone"]
     det, stoch = next(iter(evaluations.values()))
     low, high = det.interval[1:]
+    has_model, has_loop = config.algorithm == "mopo", setup.loop is not None
     metrics = {
         "dataset": data.info.name,
         "dataset_requested": data.info.requested or data.info.name,
         "env_id": setup.env_id,
         "algorithm": config.algorithm,
-        "penalty": config.penalty.name,
+        "penalty": config.penalty.name if has_model else None,
+        "density_rows": None if setup.density is None else setup.row_kind,
         "seed": config.seed,
-        "actor": config.evaluation.actor,
+        "actor": config.evaluation.actor if has_loop else "clone",
         "episodes": config.evaluation.episodes,
         "return_mean": det.return_mean,
         "return_std": det.return_std,

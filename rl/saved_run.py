@@ -121,8 +121,8 @@ def _load_density(
     path: Path, config: MOPOConfig, density_run: Path | None, device: torch.device
 ) -> tuple[DensityModel | None, str]:
     """Return the density model, if there is one, and what rows it scores."""
-    source = density_run or config.density
-    row_kind = (row_kind_of(source) if source else None) or config.data.rows
+    source = density_run or path
+    row_kind = row_kind_of(source) or config.data.rows
     if density_run is None and not config.penalty.needs_density:
         return None, row_kind
-    return load_model(density_run or path, str(device)), row_kind
+    return load_model(source, str(device)), row_kind

@@ -46,6 +46,10 @@ def trained_parts(stages: Path) -> list[str]:
         (["rollout.termination=nowhere:rule"], "'nowhere:rule' cannot be imported"),
         (["data.rows=transition"], "data.rows 'transition' cannot be scored in a rollout"),
         (["penalty.coef=-1"], "penalty.coef"),
+        (
+            ["penalty.name=disagreement", "dynamics.members=1", "dynamics.elites=1"],
+            "penalty 'disagreement' needs two members of the ensemble, there is one",
+        ),
         (["penalty.score=elbo"], "score 'elbo' is unknown; choose from log_prob"),
         (["penalty.kind=cubic"], "penalty.kind must be one of linear, tanh"),
         (["data.input_dim=5"], "data.input_dim is 5, but line.npz has 2"),

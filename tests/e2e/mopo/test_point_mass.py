@@ -55,6 +55,7 @@ def test_behaviour_cloning_is_the_clone_and_nothing_more(mopo) -> None:
     run = mopo("algorithm=bc")
     assert run.metrics["return_mean"] == run.metrics["clone_return_mean"]
     assert "q_data" not in run.metrics
+    assert (run.metrics["actor"], run.metrics["penalty"]) == ("clone", None)
     assert not (run.path / "history.csv").exists()
     assert [file.name for file in (run.path / "policy").iterdir()] == ["clone.safetensors"]
 
@@ -101,3 +102,14 @@ def test_a_finished_run_holds_what_it_promises(finished) -> None:
     assert {"q_data", "coef", "penalty_mean", "return_det", "return_stoch"} < set(columns)
     measured = [row[columns.index("return_det")] for row in rows]
     assert [value == "nan" for value in measured] == [True, False] * 3  # evaluation.every is 2
+
+
+def test_actions_that_no_policy_can_take_are_told(mopo, line, tmp_path, caplog) -> None:
+    with np.load(line) as arrays:
+        np.savez(tmp_path / "far.npz", **{**arrays, "action": 10 * arrays["action"]})
+    short = ("algorithm=bc", "bc.steps=2", "evaluation.episodes=1")
+    mopo(*short, f"data.data_path={tmp_path / 'far.npz'}", stages=tmp_path / "stages")
+    assert "of the actions are beyond the bounds of point_mass:PointMass-v0" in caplog.text
+    caplog.clear()
+    mopo(*short, name="near", stages=tmp_path / "stages")
+    assert caplog.text == ""

@@ -208,6 +208,15 @@ def test_divergence_names_the_epoch_and_leaves_the_last_good_checkpoint(tmp_path
     assert (again.epoch, again.learner.updates) == (2, 20)
 
 
+def test_divergence_in_the_first_epoch_promises_no_checkpoint(tmp_path) -> None:
+    learner = Recorder()
+    learner.loss = math.nan
+    with pytest.raises(
+        FitError, match=r"epoch 1 .*: loss is nan; .* diverged, in the first epoch"
+    ):
+        loop_of(learner, config(), tmp_path).run_epoch()
+
+
 def test_a_resumed_loop_does_not_warn_again_of_the_rows_off_the_support(tmp_path, caplog) -> None:
     options = config(penalty={"warn_flagged": 0.0})
     for _ in range(2):

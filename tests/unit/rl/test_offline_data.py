@@ -39,6 +39,13 @@ def offline(
     return to_device(transitions, {"train": rows[split:], "val": rows[:split]}, CPU)
 
 
+def test_actions_outside_the_bounds_are_counted_but_for_rounding() -> None:
+    data = offline([0.0] * 4, [4])
+    data.action[:, 0] = torch.tensor([1.0, 1.0001, -1.01, 7.0])
+    assert data.share_outside(-torch.ones(1), torch.ones(1)) == 0.5
+    assert data.share_outside(torch.tensor([-2.0]), torch.tensor([8.0])) == 0
+
+
 def test_discounted_returns_by_hand() -> None:
     """The second episode was cut: its reward is taken to have gone on."""
     data = offline([1.0, 2.0, 4.0, 8.0], [3, 1], ends={0})

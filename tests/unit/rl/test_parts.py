@@ -1,5 +1,6 @@
 """Which part is trained anew by which change of the configuration."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from gormpo_density.errors import ConfigError
 from rl import parts as parts_module
 from rl.config import MOPOConfig, load_mopo_config
 from rl.offline_data import load_offline_data
-from rl.parts import Parts
+from rl.parts import Parts, row_kind_of
 from rl.stages import Stages
 
 CPU = torch.device("cpu")
@@ -176,6 +177,15 @@ def test_a_named_density_model_is_calibrated_on_the_rows_of_this_run(
     assert named.threshold == model.calibrate(cal, 0.1).threshold
     assert named.calibration.n_episodes == 4
     assert named.predict_anomaly(cal).float().mean().item() == pytest.approx(0.1, abs=0.03)
+
+
+def test_what_a_borrowed_density_model_scores_is_known(tmp_path) -> None:
+    """The run that borrowed it may itself be configured for other rows."""
+    (tmp_path / "config.yaml").write_text("data: {rows: state_action}\n")
+    assert row_kind_of(tmp_path) == "state_action"
+    for kind, known in ((None, "state_action"), ("next_state_action", "next_state_action")):
+        (tmp_path / "metrics.json").write_text(json.dumps({"density_rows": kind}))
+        assert row_kind_of(tmp_path) == row_kind_of(tmp_path / "model") == known
 
 
 def test_named_parts_are_read_once(npz, made, tmp_path, monkeypatch) -> None:
