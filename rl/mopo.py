@@ -192,6 +192,8 @@ class Loop:
         sac, started = self.config.sac, time.perf_counter()
         for batch in self.buffer.batches(steps, sac.batch_size, sac.real_ratio):
             self.learner.update(batch, self.buffer.generator)
+        if self.buffer.real.is_cuda:
+            torch.cuda.synchronize(self.buffer.real.device)  # else launching alone is timed
         self.clock.updates += steps
         self.clock.update_seconds += time.perf_counter() - started
 
