@@ -1,0 +1,1 @@
+"""Time series: data, windows, baselines, detector, metrics."""
