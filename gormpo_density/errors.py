@@ -4,29 +4,24 @@ from collections.abc import Sequence
 
 
 class GormpoDensityError(Exception):
-    """Base of every error raised on purpose; the command lines turn it into exit code 2."""
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """One line per problem, as printed by the commands."""
-        return (str(self),)
-
-
-class ConfigError(GormpoDensityError, ValueError):
-    """A configuration is wrong. Every problem found is reported at once.
+    """Base of every error raised on purpose; the command lines turn it into exit code 2.
 
     Args:
         problems: One line per problem: where it stands, what is wrong, what would be right.
     """
 
-    def __init__(self, problems: str | Sequence[str]) -> None:
+    def __init__(self, problems: str | Sequence[str] = "") -> None:
         self._problems = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self._problems))
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """One line per problem."""
+        """One line per problem, as printed by the commands."""
         return self._problems
+
+
+class ConfigError(GormpoDensityError, ValueError):
+    """A configuration is wrong. Every problem found is reported at once."""
 
 
 class DataError(GormpoDensityError, ValueError):
