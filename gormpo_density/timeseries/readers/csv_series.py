@@ -46,9 +46,11 @@ def load_csv(
         path: The file; its first line names the columns.
         time: Column of times (ISO 8601, or seconds), strictly increasing. None: the one called
             as in `TIME_NAMES`, in any case and with or without a unit ("Time [s]"); without one,
-            rows are counted.
-        values: Columns of the sensors. None: all other columns of numbers.
-        label: Column of 0 and 1, 1 = anomaly. None: the one called as in `LABEL_NAMES`, if any.
+            rows are counted. An empty text counts rows too.
+        values: Columns of the sensors. None: all other columns of numbers, whose names
+            are in neither of the two lists below.
+        label: Column of 0 and 1, 1 = anomaly. None: the one called as in `LABEL_NAMES`, if any;
+            an empty text: none.
         intervals: Anomalies as pairs of places, both ends included; beside a label column, both
             count. An empty list says that nothing is an anomaly.
         train_end: Where training ends and judging begins: a place, or a fraction of the rows as
@@ -63,14 +65,16 @@ def load_csv(
         DataError: One line for every problem.
     """
     table = read_table(path, delimiter)
-    time = time or _named(table, TIME_NAMES)
-    label = label or _named(table, LABEL_NAMES)
+    if time is None:
+        time = _named(table, TIME_NAMES)
+    if label is None:
+        label = _named(table, LABEL_NAMES)
     channels = tuple(values) if values is not None else _sensors(table, {time, label})
     if not channels:
         table.problems.append("no column of numbers to take as values")
     columns = [table.numbers(name) for name in channels]
-    timestamps = None if time is None else table.times(time)
-    labels = None if label is None else table.flags(label)
+    timestamps = table.times(time) if time else None
+    labels = table.flags(label) if label else None
     table.finish()
     if timestamps is not None:
         _check_order(table, timestamps)
@@ -105,7 +109,8 @@ def _bare(column: str) -> str:
 
 
 def _sensors(table: Table, taken: set[str | None]) -> tuple[str, ...]:
-    return tuple(name for name in table.columns if name not in taken and table.is_numeric(name))
+    names = [name for name in table.columns if _bare(name) not in (*TIME_NAMES, *LABEL_NAMES)]
+    return tuple(name for name in names if name not in taken and table.is_numeric(name))
 
 
 def _check_order(table: Table, times: Times) -> None:
@@ -114,7 +119,7 @@ def _check_order(table: Table, times: Times) -> None:
         row = int(late[0])
         table.problems.append(
             f"line {table.lines[row]}: time {times[row]} does not come after {times[row - 1]} "
-            f"({len(late)} such lines)"
+            f"({len(late)} such lines); time: '' counts rows instead"
         )
 
 

@@ -129,6 +129,8 @@ def _read_text(path: Path) -> LabelledWindows:
     for line, text in _data_lines(path):
         try:
             label, channels = split(text)
+            if len(set(map(len, channels))) > 1:
+                raise ValueError("the channels differ in length")
             window = np.array([[parse_number(cell) for cell in cells] for cells in channels])
         except ValueError as error:
             problems.append(f"line {line}: {str(error).splitlines()[0]}")

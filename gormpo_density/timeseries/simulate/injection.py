@@ -198,11 +198,11 @@ def speed_up(values: Values, span: Span, factor: float, ramp: int) -> Values:
     Args:
         values: (L, D).
         span: Where.
-        factor: Above 1 is faster.
+        factor: Above 1 is faster; 1 changes nothing.
         ramp: Rows of the fading, at both ends.
     """
     length = span.stop - span.start
-    at = span.start + factor * np.arange(1, length + 1)
+    at = span.start + np.arange(length) + (factor - 1) * np.arange(1, length + 1)
     last = len(values) - 1
     at = np.abs(last - np.abs(last - at))
     low = np.minimum(at.astype(np.int64), last - 1)

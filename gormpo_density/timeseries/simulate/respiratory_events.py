@@ -19,7 +19,7 @@ _RAMP = 1.0  # seconds in which breathing changes to an event and back
 _BASELINE = 10.0  # seconds of the moving average that breathing swings about
 _BURST = 0.6  # seconds of one cough
 _BURST_TIME = 0.15
-_BURST_FREQUENCY = 2.5
+_BURST_FREQUENCY = 2.2
 
 
 class RespiratoryEvents(Section):
@@ -110,7 +110,7 @@ def coughs(
 ) -> Values:
     """Return the coughs, (rows,), in amplitudes of a normal breath.
 
-    A cough is -h exp(-t / 0.15 s) sin(2 pi 2.5 Hz t): the chest falls in, rebounds and settles.
+    A cough is -h exp(-t / 0.15 s) sin(2 pi 2.2 Hz t): the chest falls in, rebounds and settles.
     """
     signal = np.zeros(rows)
     burst = max(2, round(_BURST * sample_rate))
