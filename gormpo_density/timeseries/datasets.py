@@ -27,6 +27,7 @@ from gormpo_density.timeseries.simulate import (
     simulate_power_converter,
     simulate_respiration,
 )
+from gormpo_density.timeseries.simulate.ranges import Positive
 
 Loaded = Series | Collection
 
@@ -50,7 +51,7 @@ class Ecg5000Options(Section):
 class RecordingOptions(Section):
     """Attributes: sample_rate: Of the result, Hz; events: What is injected, see `simulate`."""
 
-    sample_rate: float = 10.0
+    sample_rate: Positive = 10.0
     events: RespiratoryEvents = RespiratoryEvents()
 
 

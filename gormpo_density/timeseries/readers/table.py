@@ -107,10 +107,12 @@ def read_table(path: str | Path, delimiter: str | None = None) -> Table:
             first line has most of.
 
     Raises:
-        DataError: The file is absent, is not text, holds no rows, names two columns alike, or
-            has a line with too few or too many cells.
+        DataError: The delimiter is not one character; the file is absent, is not text, holds no
+            rows or names two columns alike; or a line has too few or too many cells.
     """
     path = Path(path)
+    if delimiter is not None and len(delimiter) != 1:
+        raise DataError(f"{path}: delimiter must be one character, is {delimiter!r}")
     rows, lines = _rows(path, delimiter)
     names = [name.strip() for name in rows[0]] if rows else []
     if names and all(map(_is_number, names)):

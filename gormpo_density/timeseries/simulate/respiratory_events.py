@@ -4,14 +4,14 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import MinLen
+from annotated_types import Ge, MinLen
 
 from gormpo_density.errors import DataError
 from gormpo_density.schema import Section
 from gormpo_density.timeseries.series import Series, Values
 from gormpo_density.timeseries.simulate.events import Span, labels_of, place_spans, taper
 from gormpo_density.timeseries.simulate.injection import speed_up
-from gormpo_density.timeseries.simulate.ranges import NotNegative, Positive, Range
+from gormpo_density.timeseries.simulate.ranges import CountRange, NotNegative, Positive, Range
 
 EventKind = Literal["apnea", "tachypnea", "shallow", "cough"]
 
@@ -54,8 +54,8 @@ class RespiratoryEvents(Section):
     shallow_seconds: Range = (12.0, 30.0)
     shallow_depth: NotNegative = 0.35
     tachypnea_seconds: Range = (15.0, 40.0)
-    tachypnea_rate: Positive = 1.8
-    coughs: tuple[Annotated[int, Positive], Annotated[int, Positive]] = (2, 4)
+    tachypnea_rate: Annotated[float, Ge(1)] = 1.8
+    coughs: CountRange = (2, 4)
     cough_height: NotNegative = 1.0
 
 

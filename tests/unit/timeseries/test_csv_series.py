@@ -123,6 +123,7 @@ BAD = {
     "no numbers": ((["x"], ["a", "b"]), {}, "no column of numbers"),
     "two times": ((["time", "date", "x"], *[[1, 2]] * 3), {}, "columns time and date could both"),
     "two names": ((["x", "x"], [1, 2], [1, 2]), {}, "line 1: two columns are called 'x'"),
+    "delimiter": (X, {"delimiter": ""}, "delimiter must be one character, is ''"),
     "unknown": (X, {"values": ["xx"]}, "no column 'xx', did you mean 'x'?"),
     "ends late": (X, {"train_end": 10}, "train_end 10: row 10 is outside the 10 rows"),
     "ends at once": (X, {"train_end": 0}, "train_end 0: leaves 0 of 10 rows to train on"),

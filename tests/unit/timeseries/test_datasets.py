@@ -91,6 +91,13 @@ def test_bad_options_are_named(options, text):
     assert f"power_converter: {text}" in str(caught.value)
 
 
+def test_a_nested_option_is_named():
+    with pytest.raises(ConfigError, match=r"events\.coughs must be \[lowest, highest\]"):
+        load_series("respiratory", options={"events": {"coughs": [3, 1]}})
+    with pytest.raises(ConfigError, match=r"events\.kinds\.0 .*apnea"):
+        load_series("respiratory", options={"events": {"kinds": ["sneeze"]}})
+
+
 def test_options_of_csv_are_checked(tmp_path):
     write(tmp_path / "own.csv", "x\n1\n2\n3\n4\n")
     with pytest.raises(ConfigError, match="train_ende is unknown, did you mean 'train_end'"):
