@@ -18,9 +18,11 @@ from gormpo_density.models.kde import KDE
 from gormpo_density.models.knn import KNN
 from gormpo_density.models.realnvp import RealNVP
 from gormpo_density.models.vae import VAE
+from gormpo_density.models.vae_lstm import VAELSTM
 from gormpo_density.penalty import OODPenalty
 from gormpo_density.persistence import load_model
 from gormpo_density.registry import available_models, make_model, register_model
+from gormpo_density.sequence import SequenceModel
 
 if TYPE_CHECKING:
     from gormpo_density.plots import plot_training_curves
@@ -32,12 +34,14 @@ __all__ = [
     "KDE",
     "KNN",
     "VAE",
+    "VAELSTM",
     "Calibration",
     "DensityModel",
     "Ensemble",
     "LatentModel",
     "OODPenalty",
     "RealNVP",
+    "SequenceModel",
     "available_models",
     "create_synthetic_data",
     "load_model",

@@ -52,7 +52,7 @@ UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(p
 _DEFAULT_MODEL = "realnvp"
 
 # Parameters that the data, the run folder or the command decide.
-_NOT_MODEL_KEYS = frozenset({"input_dim", "device", "seed"})
+_NOT_MODEL_KEYS = frozenset({"input_dim", "n_features", "sequence_length", "device", "seed"})
 _NOT_FIT_KEYS = frozenset(
     {"train_data", "val_data", "test_data", "seed", "checkpoint", "on_epoch", "progress"}
 )

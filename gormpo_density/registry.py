@@ -22,6 +22,7 @@ _BUILT_IN = {
     "knn": "gormpo_density.models.knn:KNN",
     "realnvp": "gormpo_density.models.realnvp:RealNVP",
     "vae": "gormpo_density.models.vae:VAE",
+    "vae_lstm": "gormpo_density.models.vae_lstm:VAELSTM",
 }
 _registered: "dict[str, type[DensityModel]]" = {}
 _paths_allowed: ContextVar[bool] = ContextVar("_paths_allowed", default=True)
@@ -82,11 +83,18 @@ def names_only() -> Iterator[None]:
 def make_model(name: str, **params: Any) -> "DensityModel":
     """Build the model called `name`, for instance `make_model("realnvp", input_dim=14)`.
 
+    Every model can be built from its input_dim; a sequence model's n_features and
+    sequence_length are worked out from it, see `SequenceModel.of_shape`.
+
     Raises:
         ConfigError: The name is unknown or a parameter does not fit.
     """
+    from gormpo_density.sequence import SequenceModel
+
     cls = model_class(name)
     try:
+        if issubclass(cls, SequenceModel) and "input_dim" in params:
+            return cls.of_shape(**params)
         return cls(**params)
     except TypeError as error:
         raise ConfigError(f"model {name!r}: {error}") from error

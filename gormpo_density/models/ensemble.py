@@ -1,9 +1,9 @@
 """Several models of one kind, trained from different seeds, scored together."""
 
+import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from gormpo_density.base import DensityModel
 from gormpo_density.errors import ConfigError
 from gormpo_density.fitting import FitOptions, History, Hooks
+from gormpo_density.phases import Phases
 from gormpo_density.registry import make_model, model_class, model_name
-
-OnEpoch = Callable[[int, dict[str, float]], None]
 
 
 class Ensemble(DensityModel):
@@ -72,23 +71,11 @@ class Ensemble(DensityModel):
 
     def _fit(self, splits: dict[str, Tensor], options: FitOptions, hooks: Hooks) -> History:
         seeds = np.random.SeedSequence(options.seed).generate_state(self.k)
-        history: History = {}
-        done = 0
-        for i, member in enumerate(self._models):
-            curves = member.fit(
-                splits["train"],
-                splits["val"],
-                splits.get("test"),
-                **asdict(replace(options, seed=int(seeds[i]))),
-                checkpoint=_checkpoint_of(i, hooks.checkpoint),
-                on_epoch=_report_of(i, done, hooks.on_epoch),
-                progress=hooks.progress,
-            )
-            epochs = max(map(len, curves.values()), default=0)
-            done += epochs
-            for name, values in {**curves, "member": [float(i)] * epochs}.items():
-                history.setdefault(name, []).extend(values)
-        return history
+        phases = Phases(hooks, "member")
+        for member, seed in zip(self._models, seeds, strict=True):
+            own = replace(options, seed=int(seed))
+            phases.run(functools.partial(_fit_member, member, splits, own))
+        return phases.history
 
     def _log_prob(self, z: Tensor) -> Tensor:
         return self._score(z, self.default_score)
@@ -128,22 +115,21 @@ def _member(
     description: Mapping[str, Any], input_dim: int | Sequence[int] | None, device: str
 ) -> DensityModel:
     name, params = description["name"], {k: v for k, v in description.items() if k != "name"}
-    known = inspect.signature(model_class(name)).parameters
-    shared = {"input_dim": input_dim, "device": device}
-    handed_down = {k: v for k, v in shared.items() if k in known and v is not None}
+    handed_down: dict[str, Any] = {} if input_dim is None else {"input_dim": input_dim}
+    if "device" in inspect.signature(model_class(name)).parameters:
+        handed_down["device"] = device
     return make_model(name, **handed_down | params)
 
 
-def _checkpoint_of(member: int, path: Path | None) -> Path | None:
-    return None if path is None else path.with_name(f"{path.stem}-{member}{path.suffix}")
-
-
-def _report_of(member: int, done: int, on_epoch: OnEpoch | None) -> OnEpoch | None:
-    """Count a member's epochs on from those done before it."""
-    if on_epoch is None:
-        return None
-
-    def report(epoch: int, row: dict[str, float]) -> None:
-        on_epoch(done + epoch, {**row, "member": float(member)})
-
-    return report
+def _fit_member(
+    member: DensityModel, splits: Mapping[str, Tensor], options: FitOptions, hooks: Hooks
+) -> History:
+    return member.fit(
+        splits["train"],
+        splits["val"],
+        splits.get("test"),
+        **asdict(options),
+        checkpoint=hooks.checkpoint,
+        on_epoch=hooks.on_epoch,
+        progress=hooks.progress,
+    )

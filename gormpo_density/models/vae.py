@@ -12,15 +12,17 @@ from gormpo_density.arrays import Data
 from gormpo_density.base import LatentModel
 from gormpo_density.decisions import ScoreKind
 from gormpo_density.fitting import FitOptions, History, Hooks, Losses
+from gormpo_density.models.gaussians import (
+    DRAWS,
+    LOGVAR_RANGE,
+    kl_to_standard_normal,
+    log_normal,
+    spread_normals,
+)
 from gormpo_density.models.nets import MLP
 
-#: Noise draws of a score, stored with the model and the same for every row: four antithetic pairs.
-DRAWS = 8
 #: Training rows, and sets of fresh draws a row, that tell what the stored draws add.
 _MEASURED_ROWS, _FRESH_SETS = 4096, 8
-LOG_2PI = math.log(2 * math.pi)
-#: Log-variances, of standardised data and of latents, stay in this range.
-LOGVAR_RANGE = (-12.0, 12.0)
 
 
 class VAE(LatentModel):
@@ -148,7 +150,7 @@ class VAE(LatentModel):
         else:
             noise = torch.empty_like(mu).normal_(generator=generator)[None]
         recon = -self._log_likelihood(z, mu + noise * (0.5 * logvar).exp()).mean()
-        kl = _kl_to_standard_normal(mu, logvar).mean()
+        kl = kl_to_standard_normal(mu, logvar).mean()
         warm = min(1.0, progress / self.kl_warmup) if self.kl_warmup > 0 else 1.0
         return {"loss": recon + self.beta * warm * kl, "recon": recon, "kl": kl}
 
@@ -174,12 +176,12 @@ class VAE(LatentModel):
 
     def _elbo(self, z: Tensor, mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
         latent = mu + noise * (0.5 * logvar).exp()
-        return self._log_likelihood(z, latent).mean(0) - _kl_to_standard_normal(mu, logvar)
+        return self._log_likelihood(z, latent).mean(0) - kl_to_standard_normal(mu, logvar)
 
     def _iwae(self, z: Tensor, mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
         latent = mu + noise * (0.5 * logvar).exp()
-        log_prior = _log_normal(latent, torch.zeros_like(mu), torch.zeros_like(mu))
-        log_posterior = _log_normal(latent, mu, logvar)
+        log_prior = log_normal(latent, torch.zeros_like(mu), torch.zeros_like(mu))
+        log_posterior = log_normal(latent, mu, logvar)
         log_weight = self._log_likelihood(z, latent) + log_prior - log_posterior
         return log_weight.logsumexp(0) - math.log(len(noise))
 
@@ -195,7 +197,7 @@ class VAE(LatentModel):
 
     def _log_likelihood(self, z: Tensor, latent: Tensor) -> Tensor:
         """Return log p(z | latent) of latent (K, B, latent_dim), shape (K, B)."""
-        return _log_normal(z.flatten(1), *self._decoder(latent))
+        return log_normal(z.flatten(1), *self._decoder(latent))
 
     def encoder(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (mu, logvar) of q(z|x), each (B, latent_dim), for x in data units."""
@@ -232,9 +234,9 @@ class VAE(LatentModel):
         variance at mu, data units; GORMPO's is the plain squared error.
         """
         z, recon_z = (self.standardizer(data).flatten(1) for data in (x, recon_x))
-        likelihood = _log_normal(z, recon_z, self._decoder(mu)[1]).mean()
+        likelihood = log_normal(z, recon_z, self._decoder(mu)[1]).mean()
         recon = -likelihood - self.standardizer.log_abs_det
-        kl = _kl_to_standard_normal(mu, logvar).mean()
+        kl = kl_to_standard_normal(mu, logvar).mean()
         return recon + beta * kl, recon, kl
 
     def _sample(self, num_samples: int, generator: torch.Generator) -> Tensor:
@@ -244,32 +246,5 @@ class VAE(LatentModel):
         return (mean + noise * (0.5 * logvar).exp()).reshape(-1, *self.event_shape)
 
 
-def spread_normals(count: int, dim: int) -> Tensor:
-    """Draw standard normals (count, dim) that cover the space better than independent ones.
-
-    Directions are orthogonal as far as they can be, radii are stratified. Each draw by itself is
-    standard normal, so a mean over them is unbiased, but varies less from one set to the next.
-    """
-    from scipy.special import gammaincinv
-
-    bases = []
-    for _ in range(-(-count // dim)):
-        q, r = torch.linalg.qr(torch.randn(dim, dim))
-        bases.append(q * r.diagonal().sign())  # without the signs q is not uniform
-    share = (torch.randperm(count) + torch.rand(count)) / count
-    radius = torch.from_numpy(2 * gammaincinv(dim / 2, share.double().numpy())).sqrt()
-    return torch.cat(bases)[:count] * radius.to(torch.get_default_dtype())[:, None]
-
-
-def _log_normal(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
-    """Log-density of diagonal normals, summed over the last axis."""
-    return -0.5 * ((x - mean).square() * (-logvar).exp() + logvar + LOG_2PI).sum(-1)
-
-
 def _minus_norm(x: Tensor) -> Tensor:
     return x.square().sum(1).sqrt().neg()
-
-
-def _kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL(N(mu, exp(logvar)) || N(0, I)) per row, shape (B,)."""
-    return 0.5 * (mu.square() + logvar.exp() - logvar - 1).sum(1)

@@ -1,0 +1,50 @@
+"""Trainings one after another, told as one: curves, epochs and checkpoints follow one another."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gormpo_density.fitting import History, Hooks
+
+
+class Phases:
+    """Run trainings in a row, each resumable by itself.
+
+    Epochs are counted on from one training to the next, and every row of the history says in a
+    curve of its own which training it is of, from 0. The checkpoint of training i is the given
+    file with "-i" behind its stem.
+
+    Args:
+        hooks: What happens around all of them.
+        curve: Name of the curve that counts the trainings, for instance "phase".
+
+    Attributes:
+        history: The curves so far.
+    """
+
+    def __init__(self, hooks: Hooks, curve: str) -> None:
+        self.history: History = {}
+        self._hooks = hooks
+        self._curve = curve
+        self._number = 0
+        self._epochs = 0
+
+    def run(self, train: Callable[[Hooks], History]) -> None:
+        """Run the next training, handing it hooks of its own, and append its curves."""
+        curves = train(Hooks(self._checkpoint, self._on_epoch, self._hooks.progress))
+        epochs = max(map(len, curves.values()), default=0)
+        for name, values in {**curves, self._curve: [float(self._number)] * epochs}.items():
+            self.history.setdefault(name, []).extend(values)
+        self._number += 1
+        self._epochs += epochs
+
+    @property
+    def _checkpoint(self) -> Path | None:
+        path = self._hooks.checkpoint
+        return path and path.with_name(f"{path.stem}-{self._number}{path.suffix}")
+
+    @property
+    def _on_epoch(self) -> Callable[[int, dict[str, float]], None] | None:
+        report, done, number = self._hooks.on_epoch, self._epochs, float(self._number)
+        if report is None:
+            return None
+        return lambda epoch, row: report(done + epoch, {**row, self._curve: number})
