@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gormpo_density import available_models, make_model
+from gormpo_density import SequenceModel, available_models, make_model
+from gormpo_density.registry import model_class
 
 PATH = Path(__file__).parents[1] / "tests" / "golden" / "scores.json"
 SEED = 0
@@ -33,9 +34,15 @@ def make_rows() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def golden_scores(name: str) -> dict[str, list[float]]:
-    """Fit the model called `name` with its default parameters; return each of its scores."""
+    """Fit the model called `name` with its default parameters; return each of its scores.
+
+    To a sequence model the features are the steps of a sequence.
+    """
     train, scored = make_rows()
-    model = make_model(name, input_dim=3)
+    if issubclass(model_class(name), SequenceModel):
+        train, scored = train[..., None], scored[..., None]
+    shape = train.shape[1:]
+    model = make_model(name, input_dim=shape if len(shape) > 1 else shape[0])
     model.fit(train, **FIT)
     return {s: model.score_samples(scored, s).round(4).tolist() for s in model.scores}
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gormpo_density.testing import decisions, fitting, sampling, scoring
+from gormpo_density.testing import decisions, fitting, sampling, scoring, sequences
 from gormpo_density.testing.subject import Factory, Shape, Subject
 
 SHAPES: tuple[Shape, ...] = (3, 1, 2, (4, 2))
@@ -58,7 +58,7 @@ def density_model_checks(
         fit_options: Options of `fit` under which the model is small and fast.
     """
     subject = Subject(factory, shapes, fit_options)
-    for module in (fitting, scoring, decisions, sampling):
+    for module in (fitting, scoring, decisions, sampling, sequences):
         for name, function in vars(module).items():
             if name.startswith("check_"):
                 run = functools.partial(function, subject)

@@ -11,7 +11,7 @@ from torch import nn
 from gormpo_density import registry
 from gormpo_density.base import DensityModel
 from gormpo_density.registry import available_models, make_model, register_model
-from gormpo_density.testing import check_density_model, density_model_checks
+from gormpo_density.testing import SHAPES, check_density_model, density_model_checks
 
 #: Small and fast parameters of every model. A new model needs an entry.
 SMALL = {
@@ -21,7 +21,10 @@ SMALL = {
     "knn": {},
     "realnvp": {"num_layers": 4, "hidden_dims": [16]},
     "vae": {"latent_dim": 2, "hidden_dims": [16]},
+    "vae_lstm": {"window": 2, "latent_dim": 2, "hidden_dims": [16], "lstm_hidden_dim": 8},
 }
+#: Event shapes of the models that do not take rows.
+SHAPES_OF = {"vae_lstm": ((6, 2), (4, 1), (8, 3))}
 
 
 def test_every_model_is_checked():
@@ -36,7 +39,7 @@ CASES = [
     pytest.param(check, id=f"{name}-{check}")
     for name in available_models()
     if name in SMALL
-    for check in density_model_checks(small(name))
+    for check in density_model_checks(small(name), SHAPES_OF.get(name, SHAPES))
 ]
 
 
