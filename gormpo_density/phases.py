@@ -1,9 +1,12 @@
-"""Trainings one after another, told as one: curves, epochs and checkpoints follow one another."""
+"""Trainings one after another, told as one: their curves, epochs, checkpoints and options."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from gormpo_density.fitting import History, Hooks
+from gormpo_density.base import NonNegative, Positive, PositiveInt
+from gormpo_density.fitting import FitOptions, History, Hooks
+from gormpo_density.schema import Section
 
 
 class Phases:
@@ -48,3 +51,27 @@ class Phases:
         if report is None:
             return None
         return lambda epoch, row: report(done + epoch, {**row, self._curve: number})
+
+
+class PhaseOptions(Section):
+    """Options of one phase of a fit; those left out are those of the whole fit.
+
+    Attributes: see `DensityModel.fit`.
+    """
+
+    epochs: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
+    lr: Positive | None = None
+    weight_decay: NonNegative | None = None
+    grad_clip: Positive | None = None
+    patience: PositiveInt | None = None
+
+    def of(self, options: FitOptions) -> FitOptions:
+        """Return the options of the whole fit with the phase's own in their place."""
+        return replace(options, **{name: value for name, value in self if value is not None})
+
+
+class NoisyPhaseOptions(PhaseOptions):
+    """Options of a phase that is trained on the data themselves, to which noise can be added."""
+
+    noise: NonNegative | None = None

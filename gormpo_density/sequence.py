@@ -61,7 +61,7 @@ class SequenceModel(DensityModel, Generic[State]):
                 f"{cls.__name__} scores sequences: input_dim must be (L, D), is {input_dim!r}"
             )
         length, n_features = input_dim
-        sizes = {"n_features": n_features, "sequence_length": length // window}
+        sizes = {"n_features": n_features, "sequence_length": length // max(1, window)}
         model = cls(window=window, **sizes | params)
         if model.event_shape != tuple(input_dim):
             raise ConfigError(

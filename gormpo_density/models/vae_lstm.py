@@ -9,14 +9,14 @@ from annotated_types import Ge
 from torch import Tensor
 
 from gormpo_density.arrays import Data
-from gormpo_density.base import LatentModel, NonNegative, Positive, PositiveInt
+from gormpo_density.base import LatentModel, NonNegative, PositiveInt
 from gormpo_density.decisions import ScoreKind
 from gormpo_density.errors import ConfigError
 from gormpo_density.fitting import FitOptions, History, Hooks, Losses, Trainer
 from gormpo_density.models.gaussians import DRAWS, kl_normal, log_normal
 from gormpo_density.models.lstm_prior import LSTMPrior, LSTMState
 from gormpo_density.models.vae import VAE
-from gormpo_density.phases import Phases
+from gormpo_density.phases import NoisyPhaseOptions, PhaseOptions, Phases
 from gormpo_density.schema import Section, validate
 from gormpo_density.sequence import SequenceModel
 
@@ -24,36 +24,12 @@ from gormpo_density.sequence import SequenceModel
 _MEASURED_WINDOWS, _FRESH_DRAWS = 4096, 64
 
 
-class LSTMPhase(Section):
-    """Options of one phase of `VAELSTM.fit`; those not given are those of the whole fit.
-
-    Attributes: see `DensityModel.fit`.
-    """
-
-    epochs: PositiveInt | None = None
-    batch_size: PositiveInt | None = None
-    lr: Positive | None = None
-    weight_decay: NonNegative | None = None
-    grad_clip: Positive | None = None
-    patience: PositiveInt | None = None
-
-    def of(self, options: FitOptions) -> FitOptions:
-        """Return the options of the whole fit, replaced by the phase's own."""
-        return replace(options, **{name: value for name, value in self if value is not None})
-
-
-class VAEPhase(LSTMPhase):
-    """Options of a phase that sees the data itself, to which noise can be added."""
-
-    noise: NonNegative | None = None
-
-
 class _Phases(Section):
     """The options of every phase of a fit; `joint` is left out unless it is given."""
 
-    vae: VAEPhase = VAEPhase()
-    lstm: LSTMPhase = LSTMPhase()
-    joint: VAEPhase | None = None
+    vae: NoisyPhaseOptions = NoisyPhaseOptions()
+    lstm: PhaseOptions = PhaseOptions()
+    joint: NoisyPhaseOptions | None = None
 
 
 class VAELSTM(LatentModel, SequenceModel[LSTMState]):
@@ -110,6 +86,7 @@ class VAELSTM(LatentModel, SequenceModel[LSTMState]):
         lstm_hidden_dim: PositiveInt = 64,
         lstm_layers: PositiveInt = 1,
         device: str = "cpu",
+        beta: NonNegative = 1.0,
     ) -> None:
         super().__init__(n_features, window, sequence_length)
         if sequence_length == 1:
@@ -118,7 +95,8 @@ class VAELSTM(LatentModel, SequenceModel[LSTMState]):
         self.hidden_dims = list(hidden_dims)
         self.lstm_hidden_dim = lstm_hidden_dim
         self.lstm_layers = lstm_layers
-        self.vae = VAE((window, n_features), latent_dim, hidden_dims)
+        self.beta = beta
+        self.vae = VAE((window, n_features), latent_dim, hidden_dims, beta=beta)
         self.prior = LSTMPrior(latent_dim, lstm_hidden_dim, lstm_layers, sequence_length)
         self.register_buffer("draws_add", torch.zeros(sequence_length))
         self.chunk_rows = max(1, type(self).chunk_rows // sequence_length)  # type: ignore[misc]
@@ -136,9 +114,9 @@ class VAELSTM(LatentModel, SequenceModel[LSTMState]):
         val_data: Data | None = None,
         test_data: Data | None = None,
         *,
-        vae: VAEPhase | None = None,
-        lstm: LSTMPhase | None = None,
-        joint: VAEPhase | None = None,
+        vae: NoisyPhaseOptions | None = None,
+        lstm: PhaseOptions | None = None,
+        joint: NoisyPhaseOptions | None = None,
         **options: Any,
     ) -> History:
         """Fit as every model does, phase by phase, each with early stopping of its own.
