@@ -1,16 +1,27 @@
 """Where numpy and torch meet: checked conversion in, the caller's own kind out."""
 
-from typing import Any, TypeVar
+import operator
+from collections.abc import Sequence
+from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gormpo_density.errors import DataError, ShapeError
+from gormpo_density.errors import ConfigError, DataError, ShapeError
 
 Data = NDArray[Any] | Tensor
 DataT = TypeVar("DataT", NDArray[Any], Tensor, NDArray[Any] | Tensor)
+
+
+def event_shape_of(input_dim: int | Sequence[int]) -> tuple[int, ...]:
+    """Return (D,) for D and (T, D) for (T, D); ConfigError unless all are integers above 0."""
+    shape = tuple(input_dim) if isinstance(input_dim, Sequence) else (input_dim,)
+    is_right = all(isinstance(n, SupportsIndex) and operator.index(n) > 0 for n in shape)
+    if len(shape) not in (1, 2) or not is_right:
+        raise ConfigError(f"input_dim must be D or (T, D), integers > 0; got {input_dim!r}")
+    return tuple(map(operator.index, shape))
 
 
 def check_shape(x: Data, event_shape: tuple[int, ...], name: str) -> None:

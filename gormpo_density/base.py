@@ -1,21 +1,28 @@
 """The interface: every model scores how well a row or a window is supported by its data."""
 
 import inspect
-import operator
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, SupportsIndex
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
 from gormpo_density import fitting, persistence
-from gormpo_density.arrays import Data, DataT, check_finite, check_shape, to_kind, to_tensor
+from gormpo_density.arrays import (
+    Data,
+    DataT,
+    check_finite,
+    check_shape,
+    event_shape_of,
+    to_kind,
+    to_tensor,
+)
 from gormpo_density.calibration import Calibration
 from gormpo_density.decisions import CalibratedScorer
-from gormpo_density.errors import ConfigError, DataError, GormpoDensityError, NotFittedError
+from gormpo_density.errors import DataError, GormpoDensityError, NotFittedError
 from gormpo_density.fitting import FitOptions, History, Hooks, Losses, Trainable
 from gormpo_density.seeding import reinitialise
 from gormpo_density.standardize import Standardizer
@@ -51,11 +58,7 @@ class DensityModel(Trainable, CalibratedScorer):
 
     def __init__(self, input_dim: int | Sequence[int]) -> None:
         super().__init__()
-        shape = tuple(input_dim) if isinstance(input_dim, Sequence) else (input_dim,)
-        is_right = all(isinstance(n, SupportsIndex) and operator.index(n) > 0 for n in shape)
-        if len(shape) not in (1, 2) or not is_right:
-            raise ConfigError(f"input_dim must be D or (T, D), integers > 0; got {input_dim!r}")
-        self.event_shape: tuple[int, ...] = tuple(map(operator.index, shape))
+        self.event_shape = event_shape_of(input_dim)
         is_window = isinstance(input_dim, Sequence)
         self.input_dim = self.event_shape if is_window else self.event_shape[0]
         self.standardizer = Standardizer(self.event_shape)
