@@ -17,6 +17,7 @@ from gormpo_density.models.gmm import GMM
 from gormpo_density.models.kde import KDE
 from gormpo_density.models.knn import KNN
 from gormpo_density.models.realnvp import RealNVP
+from gormpo_density.models.recurrent_ae import RecurrentAE
 from gormpo_density.models.vae import VAE
 from gormpo_density.models.vae_lstm import VAELSTM
 from gormpo_density.penalty import OODPenalty
@@ -41,6 +42,7 @@ __all__ = [
     "LatentModel",
     "OODPenalty",
     "RealNVP",
+    "RecurrentAE",
     "SequenceModel",
     "available_models",
     "create_synthetic_data",

@@ -54,7 +54,8 @@ _DEFAULT_MODEL = "realnvp"
 # Parameters that the data, the run folder or the command decide.
 _NOT_MODEL_KEYS = frozenset({"input_dim", "n_features", "sequence_length", "device", "seed"})
 _NOT_FIT_KEYS = frozenset(
-    {"train_data", "val_data", "test_data", "seed", "checkpoint", "on_epoch", "progress"}
+    {"train_data", "val_data", "test_data", "anomalies"}
+    | {"seed", "checkpoint", "on_epoch", "progress"}
 )
 
 

@@ -21,6 +21,7 @@ _BUILT_IN = {
     "kde": "gormpo_density.models.kde:KDE",
     "knn": "gormpo_density.models.knn:KNN",
     "realnvp": "gormpo_density.models.realnvp:RealNVP",
+    "recurrent_ae": "gormpo_density.models.recurrent_ae:RecurrentAE",
     "vae": "gormpo_density.models.vae:VAE",
     "vae_lstm": "gormpo_density.models.vae_lstm:VAELSTM",
 }

@@ -20,11 +20,14 @@ SMALL = {
     "kde": {},
     "knn": {},
     "realnvp": {"num_layers": 4, "hidden_dims": [16]},
+    "recurrent_ae": {"latent_dim": 8, "num_layers": 2},
     "vae": {"latent_dim": 2, "hidden_dims": [16]},
     "vae_lstm": {"window": 2, "latent_dim": 2, "hidden_dims": [16], "lstm_hidden_dim": 8},
 }
-#: Event shapes of the models that do not take rows.
-SHAPES_OF = {"vae_lstm": ((6, 2), (4, 1), (8, 3))}
+#: A decoder of one step has nothing to unroll: its cells are reached in windows only.
+WINDOWS_FIRST = ((4, 2), (1, 2), 3, 1)
+#: Event shapes of the models that do not take rows, or not first.
+SHAPES_OF = {"recurrent_ae": WINDOWS_FIRST, "vae_lstm": ((6, 2), (4, 1), (8, 3))}
 
 
 def test_every_model_is_checked():
