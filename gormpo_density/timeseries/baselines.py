@@ -5,7 +5,7 @@ from hashlib import blake2b
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Lt
 
 from gormpo_density.errors import ConfigError, GormpoDensityError
 from gormpo_density.registry import suggestion
@@ -101,6 +101,55 @@ class PCA(Baseline):
         return -distance
 
 
+class T2Q(Baseline):
+    """PCA as a control chart: minus the larger of T2 and Q, each in units of its limit.
+
+    T2 = sum_k u_k^2 / lambda_k over the leading principal directions, those that carry a given
+    share of the variance; Q is the squared length of what they leave. A limit is the 99 %
+    quantile of the training rows, so about 1 % or 2 % of them score below -1.
+
+    Args:
+        input_dim: D for rows, (T, D) for windows (flattened inside).
+        share: Share of the variance that the leading directions carry together.
+
+    Source:
+        Jackson & Mudholkar 1979 (Q), Hotelling 1931 (T2), joined as in the SKAB benchmark.
+        Differs: limits are quantiles, not formulas that assume a Gaussian.
+    """
+
+    def __init__(
+        self, input_dim: int | Sequence[int], share: Annotated[float, Gt(0), Lt(1)] = 0.9
+    ) -> None:
+        super().__init__(input_dim)
+        self.share = share
+
+    def _estimate(self, z: Rows, seed: int) -> State:
+        mean = z.mean(0)
+        covariance = np.atleast_2d(np.cov(z, rowvar=False, ddof=0))
+        variances, directions = np.linalg.eigh(covariance)
+        order = np.argsort(variances)[::-1]
+        variances = variances[order].clip(min=_LEAST_SHARE)
+        kept = 1 + np.searchsorted(variances.cumsum() / variances.sum(), self.share)
+        learnt = {
+            "mean": mean,
+            "directions": directions[:, order[:kept]],
+            "variances": variances[:kept],
+        }
+        charts = self._charts(z, learnt)
+        return {**learnt, "limits": np.quantile(charts, 0.99, axis=0).clip(min=_LEAST_SHARE)}
+
+    def _charts(self, z: Rows, learnt: State) -> Rows:
+        """T2 and Q of each row, (B, 2)."""
+        u = (z - learnt["mean"]) @ learnt["directions"]
+        left = z - learnt["mean"] - u @ learnt["directions"].T
+        t2 = (np.square(u) / learnt["variances"]).sum(1)
+        return np.stack([t2, np.square(left).sum(1)], axis=1)
+
+    def _score(self, z: Rows, learnt: State) -> Rows:
+        worse: Rows = (self._charts(z, learnt) / learnt["limits"]).max(1)
+        return -worse
+
+
 class Nearest(Baseline):
     """Minus the Euclidean distance to the nearest training row."""
 
@@ -179,6 +228,7 @@ _BASELINES: Mapping[str, type[Baseline]] = {
     "zscore": ZScore,
     "median_distance": MedianDistance,
     "pca": PCA,
+    "t2_q": T2Q,
     "nearest": Nearest,
     "kmeans": KMeans,
     "isolation_forest": IsolationForest,

@@ -117,6 +117,33 @@ def test_pca_of_two_values_by_hand():
     )
 
 
+def test_t2_q_is_the_worse_of_two_control_charts():
+    train, x = windows(200, 4), windows(20, 4, seed=1)
+    train[:, 1] += 20 * train[:, 0]
+    z, q = ((a - train.mean(0)) / train.std(0) for a in (train, x))
+    found = Directions(n_components=3).fit(z)  # 3 of 4 carry over 90 %, 2 do not
+    charts = []
+    for rows in (z, q):
+        u = found.transform(rows)
+        left = rows - found.inverse_transform(u)
+        t2 = (u**2 / (found.explained_variance_ * 199 / 200)).sum(1)
+        charts.append(np.stack([t2, (left**2).sum(1)], 1))
+    expected = -(charts[1] / np.quantile(charts[0], 0.99, axis=0)).max(1)
+    baseline = make_baseline("t2_q", 4)
+    baseline.fit(train)
+    np.testing.assert_allclose(baseline.score_samples(x), expected, rtol=1e-6)
+    assert 0.01 <= (baseline.score_samples(train) < -1).mean() <= 0.02
+
+
+def test_t2_q_keeps_the_directions_that_carry_the_share():
+    train = windows(200, 4)
+    train[:, 1:] += train[:, :1] * [20, 200, 2000]
+    for share, kept in ((0.5, 1), (0.999999, 4)):
+        baseline = make_baseline("t2_q", 4, share=share)
+        baseline.fit(train)
+        assert baseline.state()["directions"].shape == (4, kept)
+
+
 def test_isolation_forest_is_scikit_learns():
     train, x = windows(100, 1), windows(20, 1, seed=1)
     baseline = make_baseline("isolation_forest", 1, n_estimators=10)
