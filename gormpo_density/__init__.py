@@ -24,6 +24,7 @@ from gormpo_density.penalty import OODPenalty
 from gormpo_density.persistence import load_model
 from gormpo_density.registry import available_models, make_model, register_model
 from gormpo_density.sequence import SequenceModel
+from gormpo_density.timeseries.detector import TimeSeriesDetector
 
 if TYPE_CHECKING:
     from gormpo_density.plots import plot_training_curves
@@ -44,6 +45,7 @@ __all__ = [
     "RealNVP",
     "RecurrentAE",
     "SequenceModel",
+    "TimeSeriesDetector",
     "available_models",
     "create_synthetic_data",
     "load_model",

@@ -150,6 +150,7 @@ class CalibratedScorer(ABC):
             np.asarray(torch.as_tensor(self.score_samples(data)).cpu(), dtype=np.float64)
             for data in (normal_data, anomaly_data)
         )
+        normal, anomaly = normal[~np.isnan(normal)], anomaly[~np.isnan(anomaly)]
         results: dict[str, Any] = detection_metrics(normal, anomaly)
         results["accuracy"] = math.nan
         if self.has_threshold:
