@@ -5,21 +5,27 @@
 The keys of `model` and `fit` are the parameters of the chosen model's `__init__` and `fit`.
 """
 
-import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AfterValidator, Field, PositiveInt, create_model, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from gormpo_density.config_files import dump_yaml
 from gormpo_density.config_tree import COMMAND_LINE, ConfigTree
 from gormpo_density.data.ood import parse_level
 from gormpo_density.data.transitions import RowKind
-from gormpo_density.errors import ConfigError
-from gormpo_density.gormpo_keys import DENSITY_KEYS, FlatKeys, implied_model
+from gormpo_density.gormpo_keys import DENSITY_KEYS, FlatKeys
+from gormpo_density.model_config import (
+    DEFAULT_MODEL,
+    FindClass,
+    ModelSection,
+    chosen_class,
+    model_schema,
+    switch_model,
+)
 from gormpo_density.registry import model_class
 from gormpo_density.schema import Section, signature_model
 
@@ -36,6 +42,7 @@ __all__ = [
     "RunConfig",
     "Section",
     "Seed",
+    "SourceConfig",
     "UserPath",
     "dump_config",
     "load_config",
@@ -49,23 +56,31 @@ Ratio = Annotated[float, Gt(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 
-_DEFAULT_MODEL = "realnvp"
 
-# Parameters that the data, the run folder or the command decide.
-_NOT_MODEL_KEYS = frozenset({"input_dim", "n_features", "sequence_length", "device", "seed"})
-_NOT_FIT_KEYS = frozenset(
-    {"train_data", "val_data", "test_data", "anomalies"}
-    | {"seed", "checkpoint", "on_epoch", "progress"}
-)
-
-
-class DataConfig(Section):
-    """Which rows to learn from, and how episodes are split.
+class SourceConfig(Section):
+    """Where data comes from.
 
     Attributes:
-        dataset: Embedded or other Minari id, or a task named as in D4RL.
+        dataset: Name of a data set.
         data_path: A file of one's own, in place of a dataset.
         data_dir: Folder that holds the data files, or a folder named after the dataset.
+    """
+
+    dataset: str | None = None
+    data_path: UserPath | None = None
+    data_dir: UserPath | None = None
+
+    @model_validator(mode="after")
+    def _check_source(self) -> "SourceConfig":
+        if self.dataset is not None and self.data_path is not None:
+            raise ValueError("has both a dataset and a data_path; keep one")
+        return self
+
+
+class DataConfig(SourceConfig):
+    """Rows of a Minari id or a task named as in D4RL, and how their episodes are split.
+
+    Attributes:
         rows: What a row is made of; see `Transitions.rows`.
         sparse: Leave out half of the trajectories through a region, see `data.sparse`; what is
             left out is the out-of-distribution set called "sparse".
@@ -77,9 +92,6 @@ class DataConfig(Section):
         input_dim: Expected width of a row, checked against the data.
     """
 
-    dataset: str | None = None
-    data_path: UserPath | None = None
-    data_dir: UserPath | None = None
     rows: RowKind = "state_action"
     sparse: bool = False
     val_ratio: Ratio = 0.1
@@ -91,22 +103,9 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "DataConfig":
-        if self.dataset is not None and self.data_path is not None:
-            raise ValueError("has both a dataset and a data_path; keep one")
         if (held_out := self.val_ratio + self.cal_ratio + self.test_ratio) >= 1:
             raise ValueError(f"leaves nothing to train on: the three ratios sum to {held_out:g}")
         return self
-
-
-class ModelSection(Section):
-    """The model by name; its parameters are added by `density_schema`."""
-
-    name: str = _DEFAULT_MODEL
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Parameters for `make_model(name, input_dim=..., **params)`."""
-        return {key: value for key, value in self if key != "name"}
 
 
 class CalibrationConfig(Section):
@@ -134,7 +133,7 @@ class RunConfig(Section):
         task: Name of the run; alone, also the dataset (`hopper-medium-v2`).
         seed: Seeds everything random.
         device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
-        data: The rows.
+        data: The data.
         model: The model and its parameters.
         fit: Keyword arguments of the model's `fit`, `dict(config.fit)`.
         calibration: The threshold.
@@ -143,7 +142,7 @@ class RunConfig(Section):
     task: str | None = None
     seed: Seed = 0
     device: Device = "auto"
-    data: DataConfig = DataConfig()
+    data: SourceConfig = SourceConfig()
     model: ModelSection = ModelSection()
     fit: Section = Section()
     calibration: CalibrationConfig = CalibrationConfig()
@@ -161,37 +160,18 @@ class DensityConfig(RunConfig):
     """Everything that decides a density run.
 
     Attributes:
+        data: The rows.
         ood: Out-of-distribution sets to measure, see `parse_level`; those that fit the rows
             where there is none.
         export: Copies in other places.
     """
 
+    data: DataConfig = DataConfig()
     ood: tuple[OODLevelName, ...] | None = None
     export: ExportConfig = ExportConfig()
 
 
 C = TypeVar("C", bound=RunConfig)
-
-
-@functools.cache
-def density_schema(cls: type | None, base: type[RunConfig] = RunConfig) -> type[RunConfig]:
-    """Return a schema with the parameters of a model class; None leaves them unchecked.
-
-    A parameter of both `__init__` and `fit`, such as a VAE's beta, is the model section's.
-
-    Args:
-        cls: The model's class.
-        base: Schema of the command, to be extended.
-
-    Raises:
-        ConfigError: The signatures of the class cannot be read.
-    """
-    model: Any = Any
-    fit: Any = Any
-    if cls is not None:
-        model = signature_model(cls, "__init__", ModelSection, _NOT_MODEL_KEYS)
-        fit = signature_model(cls, "fit", Section, _NOT_FIT_KEYS.union(model.model_fields))
-    return create_model(base.__name__, __base__=base, model=(model, ...), fit=(fit, ...))
 
 
 def load_config(
@@ -224,6 +204,10 @@ def resolve_config(
     model: str | None,
     base: type[C],
     keys: FlatKeys,
+    *,
+    default_model: str = DEFAULT_MODEL,
+    find_class: FindClass = model_class,
+    refine: Callable[[ConfigTree], type[C]] | None = None,
 ) -> C:
     """Check a tree of values as `load_config` does, for a command with sections of its own.
 
@@ -233,17 +217,21 @@ def resolve_config(
         model: As for `load_config`.
         base: What the command expects; the parameters of the density model are added to it.
         keys: What it accepts at the top level besides.
+        default_model: The model where none is named.
+        find_class: Returns the class behind a model's name, or raises ConfigError.
+        refine: Returns a schema that extends `base` by what the values call for.
 
     Raises:
         ConfigError: Every problem at once, each with file and dotted path.
     """
     keys.rename(tree)
     if model is not None:
-        _switch_model(tree, model)
+        switch_model(tree, model, find_class)
     tree.override(overrides, keys.aliases)
     keys.translate(tree)
     _choose_data(tree)
-    schema: Any = density_schema(_chosen_class(tree), base)
+    cls = chosen_class(tree, default_model, find_class)
+    schema: Any = model_schema(cls, refine(tree) if refine else base)
     config: C = tree.validate(schema)
     return config
 
@@ -251,40 +239,6 @@ def resolve_config(
 def dump_config(config: Section) -> str:
     """Return the resolved configuration as YAML; reading it gives an equal one."""
     return dump_yaml(config.model_dump(mode="json"))
-
-
-def _switch_model(tree: ConfigTree, name: str) -> None:
-    tree.set("model.name", name, COMMAND_LINE)
-    schema = density_schema(_find_class(tree, name))
-    for section in ("model", "fit"):
-        fields = getattr(schema.model_fields[section].annotation, "model_fields", {})
-        old = tree.get(section)
-        if isinstance(old, dict):
-            tree.values[section] = {key: value for key, value in old.items() if key in fields}
-
-
-def _chosen_class(tree: ConfigTree) -> type | None:
-    """Return the class of the model section, naming it where the file does not."""
-    for section in ("model", "fit"):
-        if tree.get(section) is None:
-            tree.values[section] = {}
-    params = tree.get("model")
-    if not isinstance(params, dict):
-        return model_class(_DEFAULT_MODEL)  # the schema reports the section
-    name = params.setdefault("name", implied_model(params) or _DEFAULT_MODEL)
-    return _find_class(tree, name) if isinstance(name, str) else model_class(_DEFAULT_MODEL)
-
-
-def _find_class(tree: ConfigTree, name: str) -> type | None:
-    """Return the class called `name`; None, with the problem noted, when there is none."""
-    try:
-        cls = model_class(name)
-        density_schema(cls)
-    except ConfigError as error:
-        lines = [f"{tree.origin('model.name')}: {problem}" for problem in error.problems]
-        tree.problems.extend(line for line in lines if line not in tree.problems)
-        return None
-    return cls
 
 
 def _choose_data(tree: ConfigTree) -> None:

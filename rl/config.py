@@ -20,6 +20,7 @@ from pydantic import (
 
 from gormpo_density.config import (
     ConfigTree,
+    DataConfig,
     Ratio,
     RunConfig,
     Section,
@@ -227,6 +228,7 @@ class MOPOConfig(RunConfig):
     """Everything that decides a MOPO run.
 
     Attributes:
+        data: The transitions.
         algorithm: "mopo", or a baseline without a model: "bc" or "td3bc".
         density: Run folder of the density model; None trains the one of `model` and `fit`.
         dynamics: The ensemble.
@@ -238,6 +240,7 @@ class MOPOConfig(RunConfig):
         evaluation: Episodes in the environment.
     """
 
+    data: DataConfig = DataConfig()
     algorithm: Algorithm = "mopo"
     density: UserPath | None = None
     dynamics: DynamicsConfig = DynamicsConfig()
