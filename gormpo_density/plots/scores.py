@@ -36,6 +36,7 @@ def plot_score_histograms(
     scores: Mapping[str, Data],
     threshold: float | None = None,
     xlabel: str = "log p(x) [nats]",
+    label: str = "out of distribution",
 ) -> Figure:
     """Draw the scores of each out-of-distribution set over those of the normal set.
 
@@ -47,6 +48,7 @@ def plot_score_histograms(
         scores: Scores (n,) by name of the set; the first set is the normal one.
         threshold: Rows below it are anomalies.
         xlabel: Name and unit of the score.
+        label: What the legend calls the sets after the first.
 
     Raises:
         DataError: A set is empty or has a score that is not finite.
@@ -60,10 +62,10 @@ def plot_score_histograms(
     for ax, name in zip(axes, panels, strict=True):
         _draw_histogram(ax, arrays[normal], limits, PALETTE[0], normal, filled=True)
         if name != normal:
-            _draw_histogram(ax, arrays[name], limits, PALETTE[1], "out of distribution")
+            _draw_histogram(ax, arrays[name], limits, PALETTE[1], label)
         if threshold is not None:
-            label = f"threshold: {threshold:.4g}"
-            ax.axvline(threshold, color="black", linestyle="--", linewidth=1, label=label)
+            text = f"threshold: {threshold:.4g}"
+            ax.axvline(threshold, color="black", linestyle="--", linewidth=1, label=text)
         set_titles(ax, name)
         _point_off_axis(ax, arrays[name], limits)
         ax.set_xlim(limits)

@@ -39,11 +39,32 @@ def make_panels(
     figure = Figure(figsize=size, layout="constrained", dpi=DPI)
     axes = [figure.add_subplot(rows, columns, place + 1) for place in range(count)]
     for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(color="#e5e5e5", linewidth=0.6)
-        ax.set_axisbelow(True)
-        ax.tick_params(labelsize=9)
+        _style(ax)
     return figure, axes
+
+
+def make_stack(heights: Sequence[float], width: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of styled panels above each other, which share their x axis.
+
+    Args:
+        heights: Height of each panel in inches, from the top.
+        width: Width of all in inches.
+    """
+    figure = Figure(figsize=(width, sum(heights) + 0.5), layout="constrained", dpi=DPI)
+    grid = figure.subplots(
+        len(heights), 1, sharex=True, squeeze=False, height_ratios=list(heights)
+    )
+    axes = list(grid[:, 0])
+    for ax in axes:
+        _style(ax)
+    return figure, axes
+
+
+def _style(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color="#e5e5e5", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.tick_params(labelsize=9)
 
 
 def set_titles(ax: Axes, title: str, note: str = "") -> None:
