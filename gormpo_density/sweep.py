@@ -12,6 +12,8 @@ from filelock import FileLock, Timeout
 
 from gormpo_density.cli import StrictParser, main_guard
 from gormpo_density.errors import ConfigError, RunFolderError
+from gormpo_density.report import format_value
+from gormpo_density.sweep_best import best_result, check_selectable, link_best
 from gormpo_density.sweep_grid import make_grid
 from gormpo_density.sweep_jobs import Engine, Job, run_on_cores, run_on_ray
 from gormpo_density.sweep_report import choose_metric, read_results, write_points, write_summary
@@ -48,7 +50,7 @@ def _sweep(words: Sequence[str]) -> bool:
     try:
         with FileLock(sweep.folder / ".sweep.lock", timeout=0):
             failed = _run(sweep, unfinished(sweep, configs), _ENGINES[args.engine], args.jobs)
-            _report(sweep, failed, args.metric, words)
+            _report(sweep, failed, args, words)
     except Timeout:
         raise RunFolderError(f"{sweep.folder} is in use by another sweep") from None
     return bool(failed)
@@ -57,6 +59,8 @@ def _sweep(words: Sequence[str]) -> bool:
 def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, Sweep]:
     end = words.index("--") if "--" in words else len(words)
     args = _parser().parse(words[:end])
+    if args.select is not None:
+        check_selectable(args.select)
     if len(set(args.seeds)) < len(args.seeds):
         raise ConfigError(f"--seeds {' '.join(map(str, args.seeds))}: a seed is given twice")
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{args.program}-{Path(args.config or '').stem}")
@@ -96,6 +100,11 @@ def _parser() -> StrictParser:
     )
     parser.add_argument("--engine", choices=_ENGINES, default="joblib")
     parser.add_argument("--metric", metavar="NAME", help="what the table shows")
+    parser.add_argument(
+        "--select",
+        metavar="NAME",
+        help="link the best run as DIR/best by this metric of validation rows, such as val_nll",
+    )
     parser.add_argument("--dry-run", action="store_true", help="check and print the commands")
     return parser
 
@@ -121,15 +130,22 @@ def _run(sweep: Sweep, jobs: Sequence[Job], engine: Engine, n: int | None) -> se
     return failed
 
 
-def _report(sweep: Sweep, failed: Set[str], metric: str | None, words: Sequence[str]) -> None:
+def _report(
+    sweep: Sweep, failed: Set[str], args: argparse.Namespace, words: Sequence[str]
+) -> None:
     results = read_results(sweep, failed)
     if all(result.metrics is None for result in results):
         return
     write_points(sweep, results)
-    name = choose_metric(results, metric)
+    name = choose_metric(results, args.metric or args.select)
     command = shlex.join(["python", "-m", "gormpo_density.sweep", *words])
     print(f"\n{name}\n{write_summary(sweep, results, name, command)}\n")
     print(f"all runs: {sweep.folder / 'points.csv'}\nfigure:   {sweep.folder / 'summary.png'}")
+    if args.select is not None:
+        best = best_result(results, args.select)
+        link = link_best(sweep, best)
+        value = format_value(best.number(args.select))
+        print(f"best:     {link} -> {best.point.run_name(best.seed)} ({args.select} {value})")
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ if pathlib.Path("fails").exists() and values["a.x"] == 3 and args.seed == 1:
     raise RuntimeError("loss is nan at epoch 7")
 if not pathlib.Path("forgets").exists():
     metrics = {"return_mean": 10 * values["a.x"] + args.seed + args.shift, "kind": "toy"}
+    if pathlib.Path("validates").exists():
+        metrics["val_nll"] = (values["a.x"] - 3) ** 2 + args.seed
     (args.run_dir / "metrics.json").write_text(json.dumps(metrics | {"seed": args.seed}))
 """
 
@@ -170,6 +172,15 @@ def test_where_all_runs_fail_there_is_no_table(sweep: Sweep) -> None:
     assert not Path("out/summary.md").exists()
 
 
+def test_the_best_run_by_validation_is_linked(sweep: Sweep) -> None:
+    Path("validates").touch()
+    outcome = sweep(*GRID, "--select", "val_nll")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.endswith("best:     out/best -> x=3-seed1 (val_nll 1.000)\n")
+    assert Path("out/best").resolve() == Path("out/x=3-seed1").resolve()
+    assert Path("out/summary.md").read_text().startswith("# val_nll of toy\n")
+
+
 def test_a_dry_run_prints_the_commands(sweep: Sweep) -> None:
     outcome = sweep(*GRID, "--set", "a.kind='p q'", "--dry-run", "--", "--shift", "2")
     assert (outcome.code, outcome.err) == (0, "")
@@ -191,6 +202,7 @@ def test_a_dry_run_prints_the_commands(sweep: Sweep) -> None:
         ((*GRID, "--program", "toi"), ["--program toi: No module named toi"]),
         ((*GRID, "--seeds", "1", "1"), ["--seeds 1 1: a seed is given twice"]),
         ((*GRID, "--seeds", "one"), ["argument --seeds: invalid int value: 'one'"]),
+        ((*GRID, "--select", "test_nll"), ["--select test_nll: choose by validation rows, such"]),
         ((*GRID, "--jobs", "0"), ["argument --jobs: must be at least 1, got 0"]),
         ((*GRID, "--set", "a.x=2"), ["--set a.x is given twice; its values belong together"]),
         (BASE, ["the following arguments are required: --seeds"]),
