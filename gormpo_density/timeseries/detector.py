@@ -68,6 +68,7 @@ class TimeSeriesDetector(SeriesScorer):
         config: The arguments.
         thresholds: Threshold of each score, with the rate it promises and its standard error.
         stream_thresholds: The same for the causal scores of `stream`.
+        in_training: The model and its scaler while `fit` trains it, for `on_epoch` to look at.
         calibrations: Calibration scores of points; `n_episodes` is the number of windows in
             them that do not overlap, since neighbouring points are not exchangeable.
 
@@ -95,6 +96,7 @@ class TimeSeriesDetector(SeriesScorer):
         self.thresholds: dict[str, Threshold] = {}
         self.stream_thresholds: dict[str, Threshold] = {}
         self.hand_threshold: float | None = None
+        self.in_training: WindowScorer | None = None
         self._scorer: WindowScorer | None = None
 
     def fit(
@@ -145,6 +147,7 @@ class TimeSeriesDetector(SeriesScorer):
         first = model.score_name(config.score)
         points = data.cal.spread(np.zeros(len(data.cal)), config.aggregation)
         check_enough(int(np.isfinite(points).sum()), config.alpha, config.threshold)
+        self.in_training = scorer
         history = model.fit(
             data.train.all().reshape(-1, *model.event_shape),
             data.val.all().reshape(-1, *model.event_shape),
@@ -168,6 +171,7 @@ class TimeSeriesDetector(SeriesScorer):
         }
         self.calibrations, self.thresholds, self.stream_thresholds = {}, {}, {}
         self.hand_threshold = None
+        self.in_training = None
 
     def _calibrate(
         self, windows: Windows, alpha: float, name: str, n_episodes: int | None = None
