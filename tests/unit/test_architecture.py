@@ -26,7 +26,14 @@ SUPPORT = {
         "seeding",
     ),
 }
-DRAWING = {"plots", "report", "density_report", "diagnosis_plots", "diagnosis_report"}
+DRAWING = {
+    "plots",
+    "report",
+    "density_report",
+    "detect_report",
+    "diagnosis_plots",
+    "diagnosis_report",
+}
 CATCH_ALL = {"utils.py", "common.py", "helpers.py"}
 SLOW_TO_IMPORT = {"matplotlib", "sklearn", "minari", "gymnasium"}
 MAX_LINES = 320
