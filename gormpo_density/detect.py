@@ -14,11 +14,11 @@ from gormpo_density.cli import (
     settings_of_runs,
 )
 from gormpo_density.config import dump_config
-from gormpo_density.detect_config import DetectConfig, load_detect_config
-from gormpo_density.detect_data import absent_detect_data, load_detect_data
-from gormpo_density.detect_keys import DETECT_KEYS
-from gormpo_density.detect_new import score_new_data
-from gormpo_density.detect_run import prepare_data, run_detection
+from gormpo_density.detection.config import DetectConfig, load_detect_config
+from gormpo_density.detection.data import absent_detect_data, load_detect_data
+from gormpo_density.detection.keys import DETECT_KEYS
+from gormpo_density.detection.new import score_new_data
+from gormpo_density.detection.run import prepare_data, run_detection
 from gormpo_density.errors import ConfigError
 
 

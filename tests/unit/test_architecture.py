@@ -30,7 +30,6 @@ DRAWING = {
     "plots",
     "report",
     "density_report",
-    "detect_report",
     "diagnosis_plots",
     "diagnosis_report",
 }

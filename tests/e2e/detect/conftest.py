@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from gormpo_density import detect, detect_run
+from gormpo_density import detect
+from gormpo_density.detection import run as detection_run
 from gormpo_density.persistence import load_tensors
 
 #: What a run needs seconds for.
@@ -84,7 +85,7 @@ def command(capfd: pytest.CaptureFixture[str]) -> Detect:
 @pytest.fixture
 def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save the time that figures take, where they are beside the point."""
-    monkeypatch.setattr(detect_run, "write_detect_report", lambda *_: None)
+    monkeypatch.setattr(detection_run, "write_detect_report", lambda *_: None)
 
 
 def write_recording(path: Path, rows: int = 400, **columns: object) -> Path:

@@ -86,7 +86,7 @@ def test_a_series_shorter_than_its_windows_is_told(command, recording, tmp_path)
 def test_a_run_without_labels_measures_nothing_but_finds_events(
     command, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("gormpo_density.detect_run.write_detect_report", lambda *_: None)
+    monkeypatch.setattr("gormpo_density.detection.run.write_detect_report", lambda *_: None)
     x = np.sin(np.arange(300) / 4) + 0.01 * np.random.default_rng(0).normal(size=300)
     x[250] += 5
     (tmp_path / "x.csv").write_text("\n".join(["x", *map(str, x)]))

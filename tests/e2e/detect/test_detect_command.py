@@ -160,7 +160,7 @@ def test_a_quiet_run_says_only_what_it_found(command, tmp_path, small) -> None:
 
 
 def test_plots_on_the_way_are_made_on_request(command, tmp_path, monkeypatch, small) -> None:
-    monkeypatch.setattr("gormpo_density.detect_run.write_detect_report", lambda *_: None)
+    monkeypatch.setattr("gormpo_density.detection.run.write_detect_report", lambda *_: None)
     interval = ("--visualization-interval", "2")
     assert command(*small, *interval, "--run-dir", tmp_path / "run").code == 0
     names = {path.name for path in (tmp_path / "run" / "plots").iterdir()}
@@ -196,7 +196,7 @@ def test_a_dry_run_warns_of_absent_data(command) -> None:
 
 
 def test_seeds_make_a_run_each(command, tmp_path, monkeypatch, small) -> None:
-    monkeypatch.setattr("gormpo_density.detect_run.write_detect_report", lambda *_: None)
+    monkeypatch.setattr("gormpo_density.detection.run.write_detect_report", lambda *_: None)
     assert command(*small, "--seeds", "1", "2", "--run-dir", tmp_path).code == 0
     first, second = (tmp_path / f"seed{seed}" / "scores.csv" for seed in (1, 2))
     assert first.read_text() != second.read_text()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gormpo_density.base import DensityModel, LatentModel
-from gormpo_density.detect_data import DetectData
+from gormpo_density.detection.data import DetectData
 from gormpo_density.timeseries.detector import TimeSeriesDetector
 from gormpo_density.timeseries.scaling import Scaler
 from gormpo_density.timeseries.scorer import Model

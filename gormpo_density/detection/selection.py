@@ -7,8 +7,8 @@ training, and nothing that is judged is looked at.
 import numpy as np
 from numpy.typing import NDArray
 
-from gormpo_density.detect_config import DetectorSection
-from gormpo_density.detect_data import DetectData
+from gormpo_density.detection.config import DetectorSection
+from gormpo_density.detection.data import DetectData
 from gormpo_density.timeseries.detector import TimeSeriesDetector
 from gormpo_density.timeseries.metrics import collection_metrics, series_metrics
 from gormpo_density.timeseries.series import Series

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gormpo_density.atomic import replacing
-from gormpo_density.detect_data import DetectData
+from gormpo_density.detection.data import DetectData
 from gormpo_density.timeseries.events import Event
 
 Floats = NDArray[np.float64]

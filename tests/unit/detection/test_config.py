@@ -8,7 +8,7 @@ import pytest
 
 from gormpo_density.config import dump_config
 from gormpo_density.config_files import shipped_configs
-from gormpo_density.detect_config import DetectConfig, load_detect_config
+from gormpo_density.detection.config import DetectConfig, load_detect_config
 from gormpo_density.errors import ConfigError
 
 SHIPPED = sorted(path.stem for path in (shipped_configs() / "detect").glob("*.yaml"))

@@ -10,13 +10,13 @@ import torch
 
 from gormpo_density.base import DensityModel
 from gormpo_density.config import dump_config
-from gormpo_density.detect_config import DetectConfig
-from gormpo_density.detect_data import DetectData, load_detect_data
-from gormpo_density.detect_evaluation import DetectEvaluation, evaluate_detection, fit_baselines
-from gormpo_density.detect_files import write_events, write_scores
-from gormpo_density.detect_report import plot_progress, write_detect_report
-from gormpo_density.detect_selection import selection_metrics
-from gormpo_density.detect_tables import verdict_text
+from gormpo_density.detection.config import DetectConfig
+from gormpo_density.detection.data import DetectData, load_detect_data
+from gormpo_density.detection.evaluation import DetectEvaluation, evaluate_detection, fit_baselines
+from gormpo_density.detection.files import write_events, write_scores
+from gormpo_density.detection.report import plot_progress, write_detect_report
+from gormpo_density.detection.selection import selection_metrics
+from gormpo_density.detection.tables import verdict_text
 from gormpo_density.errors import GormpoDensityError
 from gormpo_density.fitting import History
 from gormpo_density.runs import RunFolder

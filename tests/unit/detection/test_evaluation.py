@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from gormpo_density.detect_config import DetectorSection, load_detect_config
-from gormpo_density.detect_data import DetectData
-from gormpo_density.detect_evaluation import evaluate_detection, fit_baselines
-from gormpo_density.detect_selection import selection_metrics
-from gormpo_density.detect_tables import (
+from gormpo_density.detection.config import DetectorSection, load_detect_config
+from gormpo_density.detection.data import DetectData
+from gormpo_density.detection.evaluation import evaluate_detection, fit_baselines
+from gormpo_density.detection.selection import selection_metrics
+from gormpo_density.detection.tables import (
     classification_table,
     classification_text,
     event_table,
@@ -16,7 +16,12 @@ from gormpo_density.detect_tables import (
     summarise,
     type_table,
 )
-from gormpo_density.detect_views import View, latent_views, reconstruction_pairs, windows_by_kind
+from gormpo_density.detection.views import (
+    View,
+    latent_views,
+    reconstruction_pairs,
+    windows_by_kind,
+)
 from gormpo_density.timeseries.detector import TimeSeriesDetector
 from gormpo_density.timeseries.series import Collection, Series
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gormpo_density.detect_config import load_detect_config
-from gormpo_density.detect_data import DetectData, absent_detect_data, load_detect_data
+from gormpo_density.detection.config import load_detect_config
+from gormpo_density.detection.data import DetectData, absent_detect_data, load_detect_data
 from gormpo_density.errors import DataError
 from gormpo_density.timeseries.series import Collection, Series
 

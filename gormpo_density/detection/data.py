@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gormpo_density.detect_config import DetectDataConfig
+from gormpo_density.detection.config import DetectDataConfig
 from gormpo_density.timeseries.datasets import load_series, series_source
 from gormpo_density.timeseries.series import NORMAL, Collection, Series
 

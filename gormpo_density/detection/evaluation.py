@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gormpo_density.detect_config import DetectConfig
-from gormpo_density.detect_data import DetectData
+from gormpo_density.detection.config import DetectConfig
+from gormpo_density.detection.data import DetectData
 from gormpo_density.metrics import detection_metrics
 from gormpo_density.timeseries.detector import TimeSeriesDetector
 from gormpo_density.timeseries.events import Event

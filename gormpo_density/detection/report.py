@@ -10,17 +10,22 @@ from numpy.typing import NDArray
 
 from gormpo_density import plots
 from gormpo_density.config import dump_config
-from gormpo_density.detect_config import DetectConfig
-from gormpo_density.detect_data import DetectData
-from gormpo_density.detect_evaluation import DetectEvaluation
-from gormpo_density.detect_tables import (
+from gormpo_density.detection.config import DetectConfig
+from gormpo_density.detection.data import DetectData
+from gormpo_density.detection.evaluation import DetectEvaluation
+from gormpo_density.detection.tables import (
     classification_table,
     event_table,
     score_tables,
     summarise,
     type_table,
 )
-from gormpo_density.detect_views import View, latent_views, reconstruction_pairs, windows_by_kind
+from gormpo_density.detection.views import (
+    View,
+    latent_views,
+    reconstruction_pairs,
+    windows_by_kind,
+)
 from gormpo_density.fitting import History
 from gormpo_density.report import Table, write_report
 from gormpo_density.runs import RunFolder

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from gormpo_density import plots
-from gormpo_density.detect_config import DetectConfig, load_detect_config
-from gormpo_density.detect_data import DetectData
-from gormpo_density.detect_evaluation import evaluate_detection
-from gormpo_density.detect_files import write_events, write_scores
-from gormpo_density.detect_report import scored_series
-from gormpo_density.detect_tables import verdict_text
+from gormpo_density.detection.config import DetectConfig, load_detect_config
+from gormpo_density.detection.data import DetectData
+from gormpo_density.detection.evaluation import evaluate_detection
+from gormpo_density.detection.files import write_events, write_scores
+from gormpo_density.detection.report import scored_series
+from gormpo_density.detection.tables import verdict_text
 from gormpo_density.errors import DataError, RunFolderError, ShapeError
 from gormpo_density.timeseries.detector import TimeSeriesDetector
 from gormpo_density.timeseries.readers.csv_series import load_csv

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gormpo_density.detect_data import DetectData
-from gormpo_density.detect_evaluation import DetectEvaluation
+from gormpo_density.detection.data import DetectData
+from gormpo_density.detection.evaluation import DetectEvaluation
 from gormpo_density.report import Table, text_table
 from gormpo_density.timeseries.events import Event
 

@@ -28,7 +28,7 @@ from gormpo_density.config import (
     SourceConfig,
     resolve_config,
 )
-from gormpo_density.detect_keys import DETECT_KEYS
+from gormpo_density.detection.keys import DETECT_KEYS
 from gormpo_density.errors import ConfigError
 from gormpo_density.registry import available_models, model_class, suggestion
 from gormpo_density.timeseries.baselines import available_baselines, make_baseline

@@ -1,0 +1,1 @@
+"""A detection run: configuration, data, evaluation, tables, figures and report."""
