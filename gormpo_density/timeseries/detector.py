@@ -45,7 +45,7 @@ class TimeSeriesDetector(SeriesScorer):
     (n, T, D) is scored whole, one score and one verdict each.
 
     Nothing is learnt from the data that is judged. Where that data has holes: a row with NaN, or a
-    time step above 1.5 times the training data's median step, is crossed by no window. Points
+    time step above 2.5 times the training data's median step, is crossed by no window. Points
     under no window have the score NaN, count as normal, and end an event.
 
     Scores of a density or a bound are nats of a window in data units; `scores` names them all.

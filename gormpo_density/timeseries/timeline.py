@@ -10,8 +10,8 @@ from gormpo_density.errors import DataError, ShapeError
 
 Values = NDArray[np.float64]
 
-#: A step longer than this many median steps is a gap.
-GAP_FACTOR = 1.5
+#: A step longer than this many median steps is a gap: one row may be missing, two may not.
+GAP_FACTOR = 2.5
 _LARGEST = float(np.finfo(np.float32).max)  # models compute in float32
 
 
@@ -95,7 +95,7 @@ def typical_step(steps: Values) -> float | None:
 
 
 def find_gaps(steps: Values, step: float) -> NDArray[np.bool_]:
-    """Tell before which rows (L,) a gap lies: a step of more than 1.5 times the typical one."""
+    """Tell before which rows (L,) a gap lies: a step of more than 2.5 times the typical one."""
     return np.concatenate([[False], steps > GAP_FACTOR * step])
 
 
