@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gormpo_density import detect as detection
 from gormpo_density import registry
 from gormpo_density import train as density
 from rl import train as mopo
@@ -14,9 +15,15 @@ from rl import train as mopo
 README = (Path(__file__).parents[2] / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = re.findall(
-    r"^python -m ((?:gormpo_density|rl)\.train) (.*?)(?:  #.*)?$", README, re.MULTILINE
+    r"^python -m ((?:gormpo_density|rl)\.(?:train|detect)) (--config .*?|--task .*?)(?:  #.*)?$",
+    README,
+    re.MULTILINE,
 )
-PROGRAMS = {"gormpo_density.train": density.main, "rl.train": mopo.main}
+PROGRAMS = {
+    "gormpo_density.train": density.main,
+    "gormpo_density.detect": detection.main,
+    "rl.train": mopo.main,
+}
 
 
 def arrays() -> dict[str, np.ndarray]:
@@ -24,7 +31,15 @@ def arrays() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     obs, action = rng.normal(size=(600, 3)), rng.uniform(-1, 1, size=(600, 2))
     rows = np.concatenate([obs, action], axis=1)[:50]
-    return {"obs": obs, "action": action, "reward": np.zeros(50), "model_rows": rows}
+    series = np.sin(np.arange(4000) / 8) + 0.1 * rng.normal(size=4000)
+    series[3500:3520] += 3
+    return {
+        "obs": obs,
+        "action": action,
+        "reward": np.zeros(50),
+        "model_rows": rows,
+        "series": series,
+    }
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
@@ -46,5 +61,5 @@ def test_training_commands_are_understood(
 
 
 def test_there_is_something_to_test() -> None:
-    assert len(PYTHON) >= 2
-    assert len(COMMANDS) >= 7
+    assert len(PYTHON) >= 4
+    assert len(COMMANDS) >= 11
