@@ -110,7 +110,7 @@ class RecurrentAE(LatentModel):
         self.output = nn.Linear(latent_dim, width)
         self.window_errors = ErrorGaussian(self._steps * width)
         self.point_errors = ErrorGaussian(width)
-        self._anomalies: Data | None = None
+        self._anomalies: Data | None = None  # both are there while fit runs, and no longer
         self._labelled: dict[str, Tensor] = {}
         self._reset(seed=0)
         self.to(device)
@@ -213,12 +213,12 @@ class RecurrentAE(LatentModel):
 
     def _errors(self, z: Tensor, is_forced: bool = False) -> Tensor:
         """Return z minus its reconstruction, (B, T, D)."""
-        windows = z if z.ndim == 3 else z[:, None]
-        return windows - self._rebuild(self._latent(windows), windows if is_forced else None)
+        windows = _as_windows(z)
+        return windows - self._rebuild(self._latent(z), windows if is_forced else None)
 
-    def _latent(self, windows: Tensor) -> Tensor:
+    def _latent(self, z: Tensor) -> Tensor:
         """Last states of all layers side by side, an LSTM's cell states behind the hidden ones."""
-        _, state = self.encoder_net(windows)
+        _, state = self.encoder_net(_as_windows(z))
         states = torch.cat(state) if self.cell == "lstm" else state
         return states.transpose(0, 1).flatten(1)
 
@@ -246,12 +246,16 @@ class RecurrentAE(LatentModel):
 
         For an LSTM twice as many: the cell states are behind the hidden ones.
         """
-        z = self.standardizer(x)
-        return self._latent(z if z.ndim == 3 else z[:, None])
+        return self._latent(self.standardizer(x))
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the free-running reconstruction (B, *event_shape), data units, of a latent."""
         return self.standardizer.inverse(self._rebuild(z).reshape(-1, *self.event_shape))
+
+
+def _as_windows(z: Tensor) -> Tensor:
+    """Take a row (D,) as a window (1, D)."""
+    return z if z.ndim == 3 else z[:, None]
 
 
 def _hidden(state: LayerState) -> Tensor:
