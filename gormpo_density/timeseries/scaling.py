@@ -53,7 +53,7 @@ class Scaler:
         offset, scale = (
             (mean, np.nanstd(rows, 0)) if kind == "standard" else (low, np.nanmax(rows, 0) - low)
         )
-        constant = scale <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
+        constant = scale <= 1e-12 * np.maximum(np.abs(mean), 1.0)
         if constant.any():
             channels = np.flatnonzero(constant).tolist()
             logger.warning("constant channels %s: their scale is set to 1", channels)

@@ -18,6 +18,7 @@ Floats = NDArray[np.float32]
 DEFAULT_WINDOW = 100
 _SHORTEST_PERIOD = 4
 _LONGEST_PERIOD = 512
+_ALMOST = 0.9
 _MOST_ROWS = 20_000  # enough to see a period of 512
 _CHUNK_VALUES = 2**22  # 16 MB of float32 at a time
 
@@ -191,11 +192,12 @@ def collection_windows(values: Floats, name: str) -> Windows:
 
 
 def choose_window(values: Values, longest: int) -> int:
-    """Return the period of a series (L, D): where its autocorrelation peaks highest.
+    """Return the period of a series (L, D), as its autocorrelation tells it.
 
     r(k) = sum_t x_t x_{t+k} / sum_t x_t^2 of the centred channels, averaged over them; NaN counts
-    as the mean. The peak is the largest local maximum at a lag from 4 to 512 that is
-    significant (above 2 / sqrt(L)); without one the length is 100. Neither exceeds `longest`.
+    as the mean. Local maxima at lags from 4 to 512 above 2 / sqrt(L) are candidates. The period is
+    the first that is almost as high (90 %) as the highest, which may be at a multiple of it.
+    Without a candidate the length is 100. No length exceeds `longest`.
 
     Source:
         The ACF method of Ermshaus et al. 2023, "Window size selection in unsupervised time series
@@ -209,7 +211,7 @@ def choose_window(values: Values, longest: int) -> int:
     peaks = inner[is_peak & (r[inner] > 2 / np.sqrt(len(rows)))]
     if len(peaks) == 0:
         return max(1, min(DEFAULT_WINDOW, longest))
-    return int(peaks[r[peaks].argmax()])
+    return int(peaks[r[peaks] >= _ALMOST * r[peaks].max()][0])
 
 
 def _autocorrelation(values: Values) -> Values:
