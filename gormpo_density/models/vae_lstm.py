@@ -22,14 +22,16 @@ from gormpo_density.sequence import SequenceModel
 
 #: Training sub-windows, and fresh draws of each, that tell what the stored draws add.
 _MEASURED_WINDOWS, _FRESH_DRAWS = 4096, 64
+#: The third phase trains like the whole fit unless it is told otherwise.
+_JOINT = NoisyPhaseOptions()
 
 
 class _Phases(Section):
-    """The options of every phase of a fit; `joint` is left out unless it is given."""
+    """The options of every phase of a fit; a `joint` of None is left out."""
 
     vae: NoisyPhaseOptions = NoisyPhaseOptions()
     lstm: PhaseOptions = PhaseOptions()
-    joint: NoisyPhaseOptions | None = None
+    joint: NoisyPhaseOptions | None = _JOINT
 
 
 class VAELSTM(LatentModel, SequenceModel[LSTMState]):
@@ -46,8 +48,9 @@ class VAELSTM(LatentModel, SequenceModel[LSTMState]):
     - reconstruction: -sum_t ||x_t - m(mu_t)||^2, mu_t the mean of q(z_t | x_t).
     - embedding: -sum_{t>1} ||mu_t - e_t||^2.
 
-    Training has two phases: the VAE alone, on distinct sub-windows and against N(0, I); then the
-    LSTM alone, on the latents. `fit(joint=...)` adds a third that trains everything on the elbo.
+    Training has three phases: the VAE alone, on distinct sub-windows and against N(0, I); the
+    LSTM alone, on the latents; everything together, on the elbo. `fit(joint=None)` leaves out the
+    third, as Lin et al. do, and loses likelihood.
 
     Args:
         n_features: Channels D of a time step.
@@ -116,7 +119,7 @@ class VAELSTM(LatentModel, SequenceModel[LSTMState]):
         *,
         vae: NoisyPhaseOptions | None = None,
         lstm: PhaseOptions | None = None,
-        joint: NoisyPhaseOptions | None = None,
+        joint: NoisyPhaseOptions | None = _JOINT,
         **options: Any,
     ) -> History:
         """Fit as every model does, phase by phase, each with early stopping of its own.
@@ -129,8 +132,7 @@ class VAELSTM(LatentModel, SequenceModel[LSTMState]):
                 batch_size (sub-windows), lr, weight_decay, noise, grad_clip, patience. These
                 three may be mappings too.
             lstm: Options of the second phase, whose batches are of sequences; no noise.
-            joint: Options of the third phase, which trains everything on the elbo; there is none
-                unless they are given.
+            joint: Options of the third phase, which trains everything on the elbo; None for none.
             options: As for every model; they hold for all phases.
 
         Returns:
@@ -278,7 +280,7 @@ def _read(given: Mapping[str, Any]) -> _Phases:
     plain = {
         name: value.model_dump(exclude_none=True) if isinstance(value, Section) else value
         for name, value in given.items()
-        if value is not None
+        if value is not None or name == "joint"
     }
     return validate(_Phases, plain, lambda path: "fit")
 

@@ -29,7 +29,8 @@ def test_options_are_those_of_the_fit_unless_a_phase_has_its_own():
     history = small().fit(X, X, X, epochs=3, lstm={"epochs": 2}, joint={"epochs": 1})
     assert history["phase"] == [0, 0, 0, 1, 1, 2]
     own = {"vae": NoisyPhaseOptions(epochs=1), "lstm": {"lr": 1e-2}}
-    assert small().fit(X, X, epochs=2, **own)["phase"] == [0, 1, 1]
+    assert small().fit(X, X, epochs=2, **own)["phase"] == [0, 1, 1, 2, 2]
+    assert small().fit(X, X, epochs=2, joint=None, **own)["phase"] == [0, 1, 1]
 
 
 def test_each_phase_stops_by_itself():
@@ -56,7 +57,7 @@ def test_curves_are_shares_of_minus_the_elbo():
 
 def test_the_lstm_leaves_the_vae_as_it_is_and_joint_training_does_not():
     rows = {}
-    for name, own in (("two", {}), ("three", {"joint": {"epochs": 1}})):
+    for name, own in (("two", {"joint": None}), ("three", {"joint": {"epochs": 1}})):
         model = small()
         history = model.fit(X, X, epochs=2, **own)
         rows[name] = model.encode(torch.from_numpy(X)), history["val_recon"]
@@ -64,7 +65,7 @@ def test_the_lstm_leaves_the_vae_as_it_is_and_joint_training_does_not():
     assert recon[2] == recon[3]  # of the VAE that the first phase has left
     assert not torch.equal(latents, rows["three"][0])
     only_vae = small()
-    only_vae.fit(X, X, epochs=2, lstm={"epochs": 1})
+    only_vae.fit(X, X, epochs=2, lstm={"epochs": 1}, joint=None)
     assert torch.equal(latents, only_vae.encode(torch.from_numpy(X)))
 
 
@@ -87,7 +88,9 @@ def test_phases_are_configured_in_the_words_of_fit():
     settings = ["data.dataset=x", "model.name=vae_lstm", "model.window=2"]
     config = load_config(None, [*settings, "fit.vae.lr=1e-3", "fit.lstm.epochs=5"])
     assert config.fit.vae.lr == 1e-3
-    assert small().fit(X, **{**dict(config.fit), "epochs": 1})["phase"] == [0, 1, 1, 1, 1, 1]
+    assert small().fit(X, **{**dict(config.fit), "epochs": 1})["phase"] == [0, 1, 1, 1, 1, 1, 2]
+    config = load_config(None, [*settings, "fit.joint=null"])
+    assert config.fit.joint is None
     with pytest.raises(ConfigError) as error:
         load_config(None, [*settings, "fit.vae.epocs=3", "fit.lstm.noise=1"])
     assert error.value.problems == (
