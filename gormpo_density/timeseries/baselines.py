@@ -132,7 +132,7 @@ class T2Q(Baseline):
         kept = 1 + np.searchsorted(variances.cumsum() / variances.sum(), self.share)
         learnt = {
             "mean": mean,
-            "directions": directions[:, order[:kept]],
+            "directions": np.ascontiguousarray(directions[:, order[:kept]]),  # as when loaded
             "variances": variances[:kept],
         }
         charts = self._charts(z, learnt)

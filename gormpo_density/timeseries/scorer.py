@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gormpo_density.arrays import Data
@@ -186,7 +187,8 @@ def build_model(spec: ModelSpec, window: int, n_channels: int, device: str) -> M
         model: Model = copy.deepcopy(spec)
     else:
         description = {"name": spec} if isinstance(spec, str) else dict(spec)
-        model = _named(description, window, n_channels, device)
+        with torch.random.fork_rng(devices=[]):  # layers draw weights, `fit` will draw them again
+            model = _named(description, window, n_channels, device)
     if math.prod(model.event_shape) != window * n_channels:
         raise ConfigError(
             f"the model takes {model.event_shape}, windows are ({window}, {n_channels})"
