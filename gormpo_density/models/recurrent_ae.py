@@ -12,7 +12,7 @@ from gormpo_density.base import LatentModel
 from gormpo_density.decisions import ScoreKind
 from gormpo_density.errors import ConfigError, DataError
 from gormpo_density.fitting import FitOptions, History, Hooks, Losses, hold_out
-from gormpo_density.models.error_gaussian import ErrorGaussian
+from gormpo_density.models.shrunk_gaussian import ShrunkGaussian
 
 CellName = Literal["gru", "lstm", "rnn"]
 LossName = Literal["mse", "mae", "mse_auc", "mae_auc"]
@@ -43,12 +43,14 @@ class RecurrentAE(LatentModel):
     A row (D,) is a window of one step. With e = x - x^ in standardised units, the scores are
 
     - window_nll: log N(e; mu, S), e the errors of the whole window (T * D,), S shrunk.
+    - joint_nll: window_nll + log N(h(T); m, C): a window that is rebuilt well but whose latent is
+      unlike any other is strange too.
     - gaussian_nll: sum_t log N(e(t); mu, S), e(t) the errors (D,) of one step: the paper's.
     - mse, mae: minus the mean of e^2 or of |e|.
 
-    So each is minus what its name says, for higher is more normal. mu and S come from the
-    validation rows. Both are densities of the error, not of x, since x^ depends on x: they only
-    rank.
+    So each is minus what its name says, for higher is more normal. The Gaussians come from the
+    validation rows. They are densities of errors and latents, not of x, since x^ depends on x:
+    all scores only rank.
 
     Args:
         input_dim: (T, D) for windows, D for rows.
@@ -74,6 +76,7 @@ class RecurrentAE(LatentModel):
 
     scores: ClassVar[Mapping[str, ScoreKind]] = {
         "window_nll": "surrogate",
+        "joint_nll": "surrogate",
         "gaussian_nll": "surrogate",
         "mse": "surrogate",
         "mae": "surrogate",
@@ -108,8 +111,10 @@ class RecurrentAE(LatentModel):
             for layer in range(num_layers)
         )
         self.output = nn.Linear(latent_dim, width)
-        self.window_errors = ErrorGaussian(self._steps * width)
-        self.point_errors = ErrorGaussian(width)
+        self.window_errors = ShrunkGaussian(self._steps * width)
+        self.point_errors = ShrunkGaussian(width)
+        states = 2 if cell == "lstm" else 1
+        self.latents = ShrunkGaussian(states * num_layers * latent_dim)
         self._anomalies: Data | None = None  # both are there while fit runs, and no longer
         self._labelled: dict[str, Tensor] = {}
         self._reset(seed=0)
@@ -167,6 +172,7 @@ class RecurrentAE(LatentModel):
         with torch.no_grad():
             chunks = splits["val"].split(self.chunk_rows)
             errors = torch.cat([self._errors(chunk) for chunk in chunks])
+            self.latents.fit(torch.cat([self._latent(chunk) for chunk in chunks]))
         self.window_errors.fit(errors.flatten(1))
         self.point_errors.fit(errors.flatten(0, 1))
         return history
@@ -202,8 +208,11 @@ class RecurrentAE(LatentModel):
         return self.window_errors(self._errors(z).flatten(1))
 
     def _score(self, z: Tensor, name: str) -> Tensor:
-        errors = self._errors(z)
+        latent = self._latent(z)
+        errors = _as_windows(z) - self._rebuild(latent)
         match name:
+            case "joint_nll":
+                return self.window_errors(errors.flatten(1)) + self.latents(latent)
             case "gaussian_nll":
                 return self.point_errors(errors).sum(1)
             case "mse":

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.distributions import MultivariateNormal
 
-from gormpo_density.models.error_gaussian import ErrorGaussian
 from gormpo_density.models.recurrent_ae import RecurrentAE
+from gormpo_density.models.shrunk_gaussian import ShrunkGaussian
 
 T, D, H, B = 5, 2, 3, 4
 LAYERS = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
@@ -205,13 +205,13 @@ def test_all_pairs_count():
     assert model.losses(normal.reshape(-1, 1, 1))["auc"].item() == pytest.approx(np.mean(pairs))
 
 
-# The Gaussians of errors ------------------------------------------------------------------
+# The Gaussians of errors and latents ------------------------------------------------------
 
 
 @torch.enable_grad()
-def fitted(shape=(T, D)):
-    model = RecurrentAE(shape, latent_dim=H).double()
-    x = windows(300, 1, shape)
+def fitted(**params):
+    model = model_of(**params)
+    x = windows(300, 1)
     x[:, 1:] += 0.5 * x[:, :-1]
     model.fit(2.0 + 3.0 * x[:200], 2.0 + 3.0 * x[200:], epochs=2, batch_size=50)
     return model, 2.0 + 3.0 * x[200:]
@@ -241,12 +241,22 @@ def test_window_nll_is_a_density_of_the_errors_of_whole_windows():
     torch.testing.assert_close(model.score_samples(x, "mae"), -errors.abs().mean(1))
 
 
+@pytest.mark.parametrize(("cell", "layers"), KINDS)
+@torch.no_grad()
+def test_joint_nll_adds_the_density_of_the_latent(cell, layers):
+    model, x = fitted(cell=cell, num_layers=layers)
+    latent, whitener = model.encode(x), model.latents.whitener
+    normal = MultivariateNormal(latent.mean(0), precision_matrix=whitener.T @ whitener)
+    expected = model.score_samples(x) + normal.log_prob(latent)
+    torch.testing.assert_close(model.score_samples(x, "joint_nll"), expected)
+
+
 @pytest.mark.parametrize(("n", "dim"), [(2, 1), (3, 8), (40, 8), (5000, 2)])
-def test_an_error_gaussian_has_the_shrunk_covariance(n, dim):
+def test_an_shrunk_gaussian_has_the_shrunk_covariance(n, dim):
     from sklearn.covariance import LedoitWolf
 
     errors = windows(n, shape=(dim,)) * torch.arange(1.0, dim + 1) + 5.0
-    gaussian = ErrorGaussian(dim).double()
+    gaussian = ShrunkGaussian(dim).double()
     gaussian.fit(errors)
     expected = torch.from_numpy(LedoitWolf().fit(errors.numpy()).covariance_)
     expected += 1e-6 * torch.eye(dim)
@@ -254,8 +264,8 @@ def test_an_error_gaussian_has_the_shrunk_covariance(n, dim):
     torch.testing.assert_close(gaussian(errors), normal.log_prob(errors))
 
 
-def test_errors_that_never_vary_do_not_divide_by_zero():
-    gaussian = ErrorGaussian(3)
+def test_values_that_never_vary_do_not_divide_by_zero():
+    gaussian = ShrunkGaussian(3)
     gaussian.fit(torch.ones(10, 3))
     assert gaussian(torch.ones(2, 3)).isfinite().all()
     assert (gaussian(torch.tensor([[1.0, 1.0, 1.01]])) < gaussian(torch.ones(1, 3))).all()

@@ -1,4 +1,4 @@
-"""A Gaussian of reconstruction errors, from however few of them."""
+"""A full Gaussian of anything, from however few rows: reconstruction errors, latents."""
 
 import math
 from collections.abc import Callable
@@ -6,18 +6,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-#: Added to every variance, standardised units: an error that never varies must not divide by 0.
+#: Added to every variance, so that a value that never varies does not divide by 0.
 _LEAST_VARIANCE = 1e-6
 
 
-class ErrorGaussian(nn.Module):
-    """N(e; mu, S), S shrunk towards a multiple of the identity as the errors themselves advise.
+class ShrunkGaussian(nn.Module):
+    """N(x; mu, S), S shrunk towards a multiple of the identity as the rows themselves advise.
 
-    S = (1 - r) C + r (tr C / K) I + 1e-6 I, with C the covariance of the errors and r Ledoit and
-    Wolf's estimate of the best share, near 0 when errors are many and near 1 when they are few.
+    S = (1 - r) C + r (tr C / K) I + 1e-6 I, with C the covariance of the rows and r Ledoit and
+    Wolf's estimate of the best share, near 0 when rows are many and near 1 when they are few.
 
     Args:
-        dim: Length K of an error.
+        dim: Length K of a row.
 
     Source:
         Ledoit & Wolf 2004, "A well-conditioned estimator for large-dimensional covariance
@@ -33,11 +33,11 @@ class ErrorGaussian(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("whitener", torch.eye(dim))
 
-    def fit(self, errors: Tensor) -> None:
-        """Estimate mu and S from errors (N, K), N at least 2."""
+    def fit(self, x: Tensor) -> None:
+        """Estimate mu and S from rows (N, K), N at least 2."""
         from sklearn.covariance import ledoit_wolf
 
-        rows = errors.double().cpu()
+        rows = x.double().cpu()
         mean = rows.mean(0)
         covariance = torch.as_tensor(ledoit_wolf((rows - mean).numpy(), assume_centered=True)[0])
         root = torch.linalg.cholesky(covariance + _LEAST_VARIANCE * torch.eye(len(mean)))
@@ -45,8 +45,8 @@ class ErrorGaussian(nn.Module):
         self.mean.copy_(mean)
         self.whitener.copy_(torch.linalg.solve_triangular(root, identity, upper=False))
 
-    def forward(self, errors: Tensor) -> Tensor:
-        """Return log N(e; mu, S) of errors (..., K), shape (...), in nats."""
-        whitened = (errors - self.mean) @ self.whitener.T
+    def forward(self, x: Tensor) -> Tensor:
+        """Return log N(x; mu, S) of rows (..., K), shape (...), in nats."""
+        whitened = (x - self.mean) @ self.whitener.T
         log_det = self.whitener.diagonal().log().sum()
         return log_det - 0.5 * (whitened.square() + math.log(2 * math.pi)).sum(-1)
