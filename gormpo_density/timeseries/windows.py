@@ -87,8 +87,9 @@ class SeriesWindows(Windows):
     @property
     def n_separate(self) -> int:
         """How many windows without a common row the runs hold: the effective sample size."""
-        stops, first = np.unique(self.stops, return_index=True)
-        return int(((stops - self.index[first]) // self.view.shape[1]).sum())
+        stops, first, counts = np.unique(self.stops, return_index=True, return_counts=True)
+        fitting = (stops - self.index[first]) // self.view.shape[1]
+        return int(np.minimum(fitting, counts).sum())
 
     def spread(self, scores: Values, aggregation: Aggregation) -> Values:
         """Return scores (L, ...) of points from scores (n, ...) of windows.
