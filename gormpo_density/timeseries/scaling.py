@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 ScalerKind = Literal["standard", "minmax"]
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
@@ -60,8 +62,9 @@ class Scaler:
         return cls(kind, offset, np.where(constant, 1.0, scale), mean)
 
     def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return scaled values (..., D)."""
-        return np.asarray((values - self.offset) / self.scale, dtype=np.float32)
+        """Return scaled values (..., D), as float32 holds them: none becomes infinite."""
+        scaled = (values - self.offset) / self.scale
+        return scaled.clip(-_LARGEST, _LARGEST).astype(np.float32)
 
     def log_abs_det(self, steps: int) -> float:
         """log|det dz/dx| of a window of so many steps: -T sum_d log scale_d."""
