@@ -17,7 +17,7 @@ from gormpo_density.registry import suggestion
 from gormpo_density.timeseries import saving
 from gormpo_density.timeseries.baseline import Baseline
 from gormpo_density.timeseries.detector_config import DetectorConfig
-from gormpo_density.timeseries.preparation import prepare
+from gormpo_density.timeseries.preparation import Prepared, prepare
 from gormpo_density.timeseries.scaling import ScalerKind
 from gormpo_density.timeseries.scorer import Model, ModelSpec, WindowScorer, build_model
 from gormpo_density.timeseries.series_scorer import SeriesScorer
@@ -55,7 +55,8 @@ class TimeSeriesDetector(SeriesScorer):
             or baseline, which is copied. It is built for windows (T, D) unless it says its size.
         window: Rows of a window, or "auto": what the model's own parameters say, else the period
             of the training series (`windows.choose_window`). T of a collection.
-        stride: Rows between windows, in training and in scoring.
+        stride: Rows between windows, in training and in scoring. Above the window length, the
+            points between windows have no score.
         scaler: "standard", "minmax" or None, per channel, from the training part.
         aggregation: "mean", "max" (the worst window over the point) or "causal" (the window that
             ends at the point: NaN for the first T - 1 points).
@@ -145,18 +146,21 @@ class TimeSeriesDetector(SeriesScorer):
         )
         model = scorer.model
         first = model.score_name(config.score)
-        points = data.cal.spread(np.zeros(len(data.cal)), config.aggregation)
-        check_enough(int(np.isfinite(points).sum()), config.alpha, config.threshold)
+        check_enough(_fewest_points(data, config.aggregation), config.alpha, config.threshold)
+        options = _known_options(model, fit_options)
         self.in_training = scorer
-        history = model.fit(
-            data.train.all().reshape(-1, *model.event_shape),
-            data.val.all().reshape(-1, *model.event_shape),
-            seed=seed,
-            checkpoint=checkpoint,
-            on_epoch=on_epoch,
-            progress=progress,
-            **_known_options(model, fit_options),
-        )
+        try:
+            history = model.fit(
+                data.train.all().reshape(-1, *model.event_shape),
+                data.val.all().reshape(-1, *model.event_shape),
+                seed=seed,
+                checkpoint=checkpoint,
+                on_epoch=on_epoch,
+                progress=progress,
+                **options,
+            )
+        finally:
+            self.in_training = None
         self._become(scorer, first)
         for name in self.scores:
             self._calibrate(data.cal, config.alpha, name)
@@ -171,7 +175,6 @@ class TimeSeriesDetector(SeriesScorer):
         }
         self.calibrations, self.thresholds, self.stream_thresholds = {}, {}, {}
         self.hand_threshold = None
-        self.in_training = None
 
     def _calibrate(
         self, windows: Windows, alpha: float, name: str, n_episodes: int | None = None
@@ -242,6 +245,15 @@ class TimeSeriesDetector(SeriesScorer):
         detector.stream_thresholds.update(saved.stream_thresholds)
         detector.hand_threshold = saved.hand_threshold
         return detector
+
+
+def _fewest_points(data: Prepared, aggregation: Aggregation) -> int:
+    """Count the calibration points with a score, the causal ones of a stream if they are fewer."""
+    ways: set[Aggregation] = {aggregation}
+    if not data.is_collection:
+        ways.add("causal")
+    zeros = np.zeros(len(data.cal))
+    return min(len(_finite(data.cal.spread(zeros, way))) for way in ways)
 
 
 def _finite(scores: Values) -> Values:

@@ -1,11 +1,12 @@
 """The arguments of a detector, checked together."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from gormpo_density.errors import ConfigError
 from gormpo_density.timeseries.scaling import ScalerKind
-from gormpo_density.timeseries.scorer import ModelSpec
+from gormpo_density.timeseries.scorer import Model, ModelSpec, is_count
 from gormpo_density.timeseries.thresholds import ThresholdMethod
 from gormpo_density.timeseries.windows import Aggregation
 
@@ -30,12 +31,14 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         problems = []
-        if self.window != "auto" and not _is_count(self.window):
+        if not isinstance(self.model, str | Mapping | Model):
+            problems.append(f"model must be a name, a mapping or a model, is {self.model!r}")
+        if self.window != "auto" and not is_count(self.window):
             problems.append(f"window must be 'auto' or an integer above 0, is {self.window!r}")
-        if not _is_count(self.stride):
+        if not is_count(self.stride):
             problems.append(f"stride must be an integer above 0, is {self.stride!r}")
-        if not 0 < self.alpha < 1:
-            problems.append(f"alpha must be in (0, 1), is {self.alpha}")
+        if not (isinstance(self.alpha, int | float) and 0 < self.alpha < 1):
+            problems.append(f"alpha must be in (0, 1), is {self.alpha!r}")
         words = {
             "scaler": (*get_args(ScalerKind), None),
             "aggregation": get_args(Aggregation),
@@ -49,7 +52,3 @@ class DetectorConfig:
                 )
         if problems:
             raise ConfigError(problems)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -87,7 +87,10 @@ def _prepare_series(
     values: Values, timestamps: object, config: DetectorConfig, ratios: Ratios
 ) -> Prepared:
     steps = None if timestamps is None else time_steps(timestamps, len(values))
-    learnt = slice(0, ratios.counts(len(values))[0])
+    n_train, _, _ = ratios.counts(len(values))
+    if n_train < 2:
+        raise DataError(f"{len(values)} rows are too few: 2 at least must be left to learn from")
+    learnt = slice(0, n_train)
     scaler = Scaler.fit(values[learnt], config.scaler)
     window = _given_window(config, values.shape[1])
     if window is None:
@@ -121,6 +124,8 @@ def _prepare_collection(
     if given not in (None, window):
         raise ConfigError(f"window is {given}, the collection's windows have {window} rows")
     whole = np.isfinite(values).all((1, 2))
+    if len(values) and not whole.any():
+        raise DataError(f"train: all {len(values)} windows hold NaN")
     parts = split_windows(int(whole.sum()), ratios, seed)
     pieces = {name: values[whole][rows] for name, rows in parts.items()}
     scaler = Scaler.fit(pieces["train"], config.scaler)

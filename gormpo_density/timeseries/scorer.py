@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gormpo_density.arrays import Data
+from gormpo_density.arrays import Data, event_shape_of
 from gormpo_density.base import DensityModel
-from gormpo_density.errors import ConfigError, DataError, ShapeError
+from gormpo_density.errors import ConfigError, DataError, GormpoDensityError, ShapeError
 from gormpo_density.registry import (
     available_models,
     make_model,
@@ -141,22 +141,30 @@ class WindowScorer:
         return np.asarray(self.references[distance.argmin(1), :, channel])
 
 
+def is_count(value: object) -> bool:
+    """Tell whether a value is an integer above 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def window_of(spec: ModelSpec, n_channels: int) -> int | None:
     """Return the window length that a model's own parameters decide, None where they do not.
 
     Raises:
-        ConfigError: The model's rows are no whole number of steps of so many channels.
+        ConfigError: A size is no integer above 0, or the model's rows are no whole number of
+            steps of so many channels.
     """
-    shape: Any = None
-    if isinstance(spec, DensityModel | Baseline):
-        shape = spec.event_shape
-    elif isinstance(spec, Mapping):
-        shape = spec.get("input_dim")
-        if "sequence_length" in spec:
-            return int(spec["sequence_length"]) * local_window(spec)
-    if shape is None:
+    spec = _member(spec)
+    if isinstance(spec, str):
         return None
-    values = math.prod(shape) if isinstance(shape, tuple | list) else int(shape)
+    if isinstance(spec, Mapping):
+        if "sequence_length" in spec:
+            return _size(spec, "sequence_length") * local_window(spec)
+        if spec.get("input_dim") is None:
+            return None
+        shape = event_shape_of(spec["input_dim"])
+    else:
+        shape = spec.event_shape
+    values = math.prod(shape)
     if values % n_channels:
         raise ConfigError(
             f"the model takes {values} values, not a whole number of steps of "
@@ -167,7 +175,21 @@ def window_of(spec: ModelSpec, n_channels: int) -> int | None:
 
 def local_window(spec: ModelSpec) -> int:
     """Return the rows of the model's own windows: the detector's hold a whole number of them."""
-    return int(spec.get("window", 1)) if isinstance(spec, Mapping) else 1
+    spec = _member(spec)
+    return _size(spec, "window") if isinstance(spec, Mapping) and "window" in spec else 1
+
+
+def _member(spec: ModelSpec) -> ModelSpec:
+    """Return what the members of an ensemble are, and any other model as it is."""
+    while isinstance(spec, Mapping) and "model" in spec:
+        spec = spec["model"]
+    return spec
+
+
+def _size(spec: Mapping[str, Any], word: str) -> int:
+    if not is_count(spec[word]):
+        raise ConfigError(f"the model's {word} must be an integer above 0, is {spec[word]!r}")
+    return int(spec[word])
 
 
 def build_model(spec: ModelSpec, window: int, n_channels: int, device: str) -> Model:
@@ -230,9 +252,14 @@ def _shaped(description: Mapping[str, Any], window: int, n_channels: int) -> dic
 
 
 def describe(model: Model) -> dict[str, Any]:
-    """Return {"name": ..., parameters} from which `build_model` makes such a model."""
+    """Return {"name": ..., parameters} from which `build_model` makes such a model.
+
+    Raises:
+        GormpoDensityError: It is a baseline of another package.
+    """
     if isinstance(model, DensityModel):
         return {"name": model_name(model), **model.params()}
-    names = available_baselines()
-    name = next(name for name in names if type(make_baseline(name, 1)) is type(model))
-    return {"name": name, **model.params()}
+    for name in available_baselines():
+        if type(make_baseline(name, 1)) is type(model):
+            return {"name": name, **model.params()}
+    raise GormpoDensityError(f"{type(model).__name__} is no baseline known by name: not saved")

@@ -126,6 +126,8 @@ class SeriesScorer(CalibratedScorer):
         if self._fitted.is_collection:
             raise DataError("a detector of whole windows has no stream of points")
         threshold = self.stream_thresholds[name].value
+        if self.config.aggregation == "causal" and name == self.default_score:
+            threshold = self.threshold  # the same scores, so one set by hand holds for them too
         return Stream(self._fitted, name, self.config.stride, threshold)
 
     @property

@@ -1,0 +1,267 @@
+"""The detector: thresholds, units, windows, holes and gaps."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from gormpo_density import TimeSeriesDetector
+from gormpo_density.errors import DataError, NotFittedError
+from gormpo_density.registry import make_model
+from gormpo_density.timeseries.baselines import make_baseline
+
+RNG = np.random.default_rng
+
+
+def noise(n=400, n_channels=2, seed=0):
+    return RNG(seed).normal(size=(n, n_channels))
+
+
+def fitted(model="zscore", data=None, window=4, fit=None, **arguments):
+    detector = TimeSeriesDetector(model, window=window, **arguments)
+    detector.fit(noise() if data is None else data, **fit or {})
+    return detector
+
+
+def holed(rows):
+    x = noise()
+    x[rows, 1] = np.nan
+    return x
+
+
+# Thresholds keep their rate ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threshold", ["conformal", "quantile", "pot"])
+@pytest.mark.parametrize(("model", "window"), [("zscore", 1), ("gmm", 1), ("median_distance", 5)])
+def test_false_alarms_on_new_normals_are_as_many_as_asked_for(model, window, threshold):
+    alpha, n_cal, n_new = 0.05, 4000, 8000
+    detector = fitted(
+        model, noise(10_000), window, {"cal_ratio": 0.4}, alpha=alpha, threshold=threshold
+    )
+    rate = detector.predict_anomaly(noise(n_new, seed=1)).mean()
+    error = math.sqrt(window * alpha * (1 - alpha) * (1 / n_cal + 1 / n_new))
+    assert abs(rate - alpha) < 4 * error
+    promise = detector.thresholds[detector.default_score]
+    assert promise.false_alarm_rate == pytest.approx(alpha, rel=0.02)
+    assert math.sqrt(window / n_cal * alpha * (1 - alpha)) == pytest.approx(
+        promise.standard_error, rel=0.3
+    )
+
+
+def test_false_alarms_on_a_collection_are_as_many_as_asked_for():
+    windows = RNG(0).normal(size=(4000, 4, 1))
+    detector = fitted("median_distance", windows, "auto", {"cal_ratio": 0.4}, alpha=0.1)
+    rate = detector.predict_anomaly(RNG(1).normal(size=(4000, 4, 1))).mean()
+    assert abs(rate - 0.1) < 4 * math.sqrt(0.09 * (1 / 1600 + 1 / 4000))
+
+
+def test_calibrating_anew_moves_every_threshold_but_one_set_by_hand():
+    detector = fitted(data=noise(2000))
+    before = (detector.threshold, detector.stream_thresholds["score"])
+    detector.threshold = -5.0
+    calibration = detector.calibrate(3 * noise(800, seed=1), alpha=0.1, n_episodes=7)
+    assert detector.threshold == calibration.threshold < before[0]
+    assert detector.stream_thresholds["score"].value < before[1].value
+    assert (calibration.alpha, calibration.n_episodes, len(calibration.scores)) == (0.1, 7, 800)
+    assert detector.set_threshold(noise(800, seed=1), 0.2) == detector.threshold
+
+
+def test_too_few_scores_for_a_tail_are_told_before_anything_is_trained():
+    # 45 points after the gap: enough for their means, not for the 31 causal ones of a stream.
+    detector = TimeSeriesDetector("vae", window=15, threshold="pot")
+    with pytest.raises(DataError, match=r"'pot' needs 40 calibration .* got 31"):
+        detector.fit(noise(600), on_epoch=lambda epoch, row: pytest.fail("it was trained"))
+    assert fitted("zscore", noise(600), 15, {"cal_ratio": 0.12}, threshold="pot").threshold < 0
+
+
+def test_a_constant_baseline_flags_nothing_and_says_so(caplog):
+    detector = fitted("constant")
+    assert "calibration scores are 0" in caplog.text
+    assert not detector.predict_anomaly(100 * noise()).any()
+    assert detector.events(100 * noise()) == []
+
+
+# Scores -----------------------------------------------------------------------------------
+
+
+def test_densities_are_in_units_of_the_data():
+    x, new = noise(), noise(50, seed=1)
+    for scaler in ("standard", "minmax", None):
+        score = fitted("gmm", x, scaler=scaler).score_samples(new)
+        scaled = fitted("gmm", 10 * x + 3, scaler=scaler).score_samples(10 * new + 3)
+        np.testing.assert_allclose(scaled, score - 4 * 2 * np.log(10), rtol=1e-3)
+
+
+def test_surrogates_have_no_units():
+    x, new = noise(), noise(50, seed=1)
+    score = fitted("median_distance", x).score_samples(new)
+    np.testing.assert_allclose(fitted("median_distance", 9 * x).score_samples(9 * new), score)
+
+
+def test_a_window_of_one_row_scores_rows():
+    x, new = noise(), noise(50, seed=1)
+    detector = fitted(make_model("gmm", input_dim=2), x, "auto", scaler=None)
+    model = make_model("gmm", input_dim=2)
+    model.fit(x[:320], x[321:360])
+    assert detector.window_length == 1
+    np.testing.assert_allclose(detector.score_samples(new), model.score_samples(new), rtol=1e-6)
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "max", "causal"])
+def test_aggregations_agree_where_one_window_is_all_there_is(aggregation):
+    detector = fitted(aggregation=aggregation)
+    scores = detector.score_samples(noise(4, seed=1))
+    first = 3 if aggregation == "causal" else 0
+    assert np.isnan(scores[:first]).all()
+    assert (scores[first:] == fitted().score_samples(noise(4, seed=1))[-1]).all()
+
+
+def test_max_takes_the_worst_window_and_mean_lies_above():
+    new = noise(60, seed=1)
+    new[30] = 50
+    mean, worst, causal = (
+        fitted(aggregation=how).score_samples(new) for how in ("mean", "max", "causal")
+    )
+    assert (worst <= mean).all()
+    assert (worst[27:34] == worst.min()).all()
+    assert (causal[30:34] == worst.min()).all()
+    assert causal[29] > worst.min() < causal[34]
+
+
+def test_a_stride_leaves_every_point_a_score():
+    detector = fitted(stride=3)
+    assert np.isfinite(detector.score_samples(noise(60, seed=1))).all()
+
+
+def test_a_stride_above_the_window_leaves_points_without_one():
+    detector = fitted(stride=10)
+    scores = detector.score_samples(noise(24, seed=1))
+    np.testing.assert_array_equal(
+        np.flatnonzero(np.isnan(scores)), [*range(4, 10), *range(14, 20)]
+    )
+    assert detector.calibration.n_episodes == 5  # windows, not stretches of their length
+
+
+def test_holes_have_no_score_and_count_as_normal():
+    new = holed([10, 11])[:60]
+    new[40] = 50
+    detector = fitted()
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(detector.score_samples(new))), [10, 11])
+    assert detector.predict(new)[10] == 1
+    assert np.isnan(detector.attribution(new)[10]).all()
+
+
+def test_no_window_crosses_a_gap_in_time():
+    times = np.arange(60.0)
+    times[20:] += 100
+    times[23:] += 100  # three rows alone
+    detector = fitted(fit={"timestamps": np.arange(400.0)})
+    scores = detector.score_samples(noise(60, seed=1), timestamps=times)
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(scores)), [20, 21, 22])
+
+
+def test_events_tell_their_times_and_end_at_gaps():
+    new, times = noise(60, seed=1), np.arange(60.0)
+    new[18:22] = 50
+    times[20:] += 100
+    events = fitted(fit={"timestamps": np.arange(400.0)}).events(new, times)
+    assert [(e.start <= 18, e.end) for e in events[:1]] == [(True, 19)]
+    assert (events[1].start, events[1].start_time) == (20, 120.0)
+    assert fitted().events(new)[0].start_time is None
+
+
+def test_a_training_series_with_holes_is_used_around_them(caplog):
+    whole, partly = fitted(), fitted(data=holed(slice(100, 103)))
+    assert len(partly.calibration.scores) == len(whole.calibration.scores)
+    assert partly.scaler.offset[1] == pytest.approx(np.nanmean(holed(slice(100, 103))[:320, 1]))
+
+
+def test_a_constant_channel_is_told_and_a_change_of_it_is_seen(caplog):
+    x = noise(400, 3)
+    x[:, 1] = 7
+    detector = fitted("pca", x)
+    assert "constant channels [1]" in caplog.text
+    new = noise(50, 3, seed=1)
+    new[:, 1] = 7
+    calm = detector.score_samples(new)
+    assert np.isfinite(calm).all()
+    new[25, 1] = 1000
+    assert detector.score_samples(new)[25] <= calm.min()
+
+
+def test_a_reading_beyond_all_bounds_is_an_anomaly():
+    new = noise(50, seed=1)
+    new[25, 0] = 1e38  # infinite once it is scaled, as float32
+    assert fitted("gmm", 1e-3 * noise()).predict_anomaly(new)[25]
+
+
+def test_the_window_is_the_period_in_whole_windows_of_the_model():
+    wave = np.sin(2 * np.pi * np.arange(1200) / 21)[:, None] + 0.1 * noise(1200, 1)
+    assert fitted("zscore", wave, "auto").window_length == 21
+    small = {"name": "vae_lstm", "window": 4, "latent_dim": 2, "hidden_dims": [4]}
+    assert fitted(small, wave, "auto", {"epochs": 1}).window_length == 20
+    both = {"name": "ensemble", "k": 1, "model": small}
+    assert fitted(both, wave, "auto", {"epochs": 1}).window_length == 20
+
+
+def test_windows_with_nan_are_left_out_of_a_collection():
+    windows = RNG(0).normal(size=(60, 4, 2))
+    windows[::6, 2, 1] = np.nan
+    detector = fitted(data=windows, window="auto", fit={"cal_ratio": 0.2})
+    assert len(detector.calibration.scores) == 10
+    unseen = np.isnan(detector.score_samples(windows))
+    np.testing.assert_array_equal(np.flatnonzero(unseen), np.arange(0, 60, 6))
+    assert detector.score_samples(windows[:0]).shape == (0,)
+
+
+# Fitting ----------------------------------------------------------------------------------
+
+
+def test_the_users_model_is_copied():
+    model = make_baseline("zscore", (4, 2))
+    detector = fitted(model)
+    assert detector.model is not model
+    with pytest.raises(NotFittedError):
+        model.score_samples(noise(8).reshape(2, 4, 2))
+
+
+def test_a_second_fit_forgets_the_first():
+    once, twice = fitted(data=noise(seed=3)), fitted()
+    twice.threshold = 0.0
+    twice.fit(noise(seed=3))
+    assert twice.threshold == once.threshold
+    np.testing.assert_array_equal(twice.score_samples(noise()), once.score_samples(noise()))
+
+
+def test_a_model_can_be_looked_at_only_while_it_is_trained():
+    seen = []
+
+    def look(epoch, row):
+        seen.append(detector.in_training.model)
+        raise KeyboardInterrupt
+
+    detector = TimeSeriesDetector("zscore", window=4)
+    with pytest.raises(KeyboardInterrupt):
+        detector.fit(noise(), on_epoch=look)
+    assert len(seen) == 1
+    assert detector.in_training is None
+
+
+def test_the_named_score_decides():
+    detector = fitted(
+        {"name": "vae", "latent_dim": 1, "hidden_dims": [4]},
+        score="reconstruction",
+        fit={"epochs": 1},
+    )
+    new = noise(20, seed=1)
+    assert detector.default_score == "reconstruction"
+    np.testing.assert_array_equal(
+        detector.score_samples(new), detector.score_samples(new, "reconstruction")
+    )
+
+
+def test_a_tensor_of_one_channel_may_come_flat():
+    detector = fitted(data=torch.from_numpy(noise(400, 1)[:, 0]))
+    assert detector.score_samples(torch.zeros(20)).shape == (20,)
