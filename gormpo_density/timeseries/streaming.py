@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gormpo_density.errors import DataError, ShapeError
 from gormpo_density.timeseries.scorer import WindowScorer
@@ -35,7 +35,7 @@ class Stream:
         # Every point is written twice, T apart, so the last T points always lie in one piece.
         shape = (2 * scorer.window, scorer.n_channels)
         self._ring = np.zeros(shape, dtype=np.float32)
-        self._last_time: Any = None
+        self._last_time: NDArray[Any] | None = None
         self.n_updates = 0
         self.reset()
 
@@ -49,11 +49,13 @@ class Stream:
 
         Args:
             x: (D,), or a number where D = 1; data units.
-            timestamp: Its time, of the kind the detector was fitted with.
+            timestamp: Its time, of the kind the detector was fitted with. A gap is told by the
+                step of the training data, so there is none where that had no timestamps.
 
         Raises:
             ShapeError: x has another number of channels.
-            DataError: A value is infinite, or the time does not come after the last one.
+            DataError: A value is infinite, or the time is none or not after the last one. The
+                point is not taken.
         """
         point = self._point(x)
         if timestamp is not None:
@@ -79,16 +81,18 @@ class Stream:
                 f"point {self.n_updates} must have shape ({self._scorer.n_channels},), "
                 f"got {row.shape}"
             )
-        return check_values(row[None], f"point {self.n_updates}:")[0]
+        return check_values(row[None], f"point {self.n_updates}")[0]
 
-    def _tell_time(self, now: Any) -> None:
-        if self._last_time is not None:
-            times = np.array([self._last_time, now])
-            if not times[1] > times[0]:
-                raise DataError(
-                    f"point {self.n_updates}: time {now} does not come after {self._last_time}"
-                )
-            step = time_steps(times, 2)[0]
+    def _tell_time(self, timestamp: Any) -> None:
+        now, last = np.asarray(timestamp), self._last_time
+        place = f"point {self.n_updates}: time {timestamp}"
+        if now.shape != () or now.dtype.kind not in "Miuf" or not np.isfinite(now):
+            raise DataError(f"{place} is neither a datetime64 nor a finite number")
+        if last is not None:
+            same_kind = (now.dtype.kind == "M") == (last.dtype.kind == "M")
+            if not same_kind or now <= last:
+                raise DataError(f"{place} does not come after {last}")
+            step = time_steps(np.stack([last, now]), 2)[0]
             if self._scorer.time_step is not None and step > GAP_FACTOR * self._scorer.time_step:
                 self.reset()
         self._last_time = now
