@@ -1,6 +1,7 @@
 """Saved detectors: the model's own folder, with scaler and thresholds beside it, no pickle."""
 
 import json
+import math
 import textwrap
 import zlib
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from gormpo_density.checkpoints import part_of
 from gormpo_density.errors import GormpoDensityError, ModelFileError
 from gormpo_density.persistence import load_model, load_tensors, save_tensors
 from gormpo_density.timeseries.baselines import make_baseline
+from gormpo_density.timeseries.detector_config import DetectorConfig
 from gormpo_density.timeseries.scaling import Scaler
 from gormpo_density.timeseries.scorer import Model, WindowScorer, describe
 from gormpo_density.timeseries.thresholds import Threshold
@@ -150,7 +152,8 @@ def _build(
     fields = {
         name: config[name] for name in ("window", "n_channels", "time_step", "is_collection")
     }
-    return SavedDetector(
+    by_hand = config["threshold"]
+    saved = SavedDetector(
         arguments,
         WindowScorer(
             model,
@@ -165,8 +168,28 @@ def _build(
         },
         {name: Threshold(**entry) for name, entry in config["thresholds"].items()},
         {name: Threshold(**entry) for name, entry in config["stream_thresholds"].items()},
-        config["threshold"],
+        None if by_hand is None else float(by_hand),
     )
+    _check(saved)
+    return saved
+
+
+def _check(saved: SavedDetector) -> None:
+    """Raise ConfigError or ValueError unless all that was read belongs together."""
+    DetectorConfig(**saved.arguments)
+    scorer, scaler = saved.scorer, saved.scorer.scaler
+    size = (scorer.window, scorer.n_channels)
+    sizes = (
+        math.prod(scorer.model.event_shape) == math.prod(size),
+        scorer.references.shape[1:] == size,
+        *(len(array) == size[1] for array in (scaler.offset, scaler.scale, scaler.mean)),
+    )
+    if not all(sizes):
+        raise ValueError(f"model, scaler or references are not of windows {size}")
+    names = {*scorer.model.scores}
+    parts = (saved.calibrations, saved.thresholds, saved.stream_thresholds)
+    if any(part.keys() != names for part in parts) or saved.default_score not in names:
+        raise ValueError(f"its scores are not the model's: {', '.join(sorted(names))}")
 
 
 def _scaler_tensors(scaler: Scaler) -> dict[str, Tensor]:
