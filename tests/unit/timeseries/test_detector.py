@@ -12,6 +12,7 @@ from gormpo_density.registry import make_model
 from gormpo_density.timeseries.baselines import make_baseline
 
 RNG = np.random.default_rng
+VAE = {"name": "vae", "latent_dim": 1, "hidden_dims": [4]}
 
 
 def noise(n=400, n_channels=2, seed=0):
@@ -250,18 +251,27 @@ def test_a_model_can_be_looked_at_only_while_it_is_trained():
 
 
 def test_the_named_score_decides():
-    detector = fitted(
-        {"name": "vae", "latent_dim": 1, "hidden_dims": [4]},
-        score="reconstruction",
-        fit={"epochs": 1},
-    )
-    new = noise(20, seed=1)
-    assert detector.default_score == "reconstruction"
-    np.testing.assert_array_equal(
-        detector.score_samples(new), detector.score_samples(new, "reconstruction")
-    )
+    detector = fitted(VAE, score="reconstruction", fit={"epochs": 1})
+    new, name = noise(20, seed=1), detector.default_score
+    assert name == "reconstruction"
+    np.testing.assert_array_equal(detector.score_samples(new), detector.score_samples(new, name))
 
 
 def test_a_tensor_of_one_channel_may_come_flat():
     detector = fitted(data=torch.from_numpy(noise(400, 1)[:, 0]))
     assert detector.score_samples(torch.zeros(20)).shape == (20,)
+
+
+def test_too_few_calibration_points_for_alpha_are_told(caplog):
+    detector = fitted(data=noise(100), alpha=0.01)
+    assert "6 calibration rows are too few for alpha=0.01 (99 needed)" in caplog.text
+    assert detector.thresholds["score"].false_alarm_rate == pytest.approx(1 / 7)
+
+
+@pytest.mark.parametrize("model", ["knn", "gmm", "pca", VAE])
+def test_a_series_that_never_moves_flags_nothing_like_it(model, caplog):
+    still = np.full((200, 1), 3.0)
+    detector = fitted(model, still, fit={"epochs": 1} if model is VAE else {})
+    assert "constant channels [0]" in caplog.text
+    assert "nothing like them is flagged" in caplog.text
+    assert not detector.predict_anomaly(still).any()
