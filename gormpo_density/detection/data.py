@@ -55,6 +55,14 @@ class DetectData:
         return self.source.values[self.source.train]
 
     @property
+    def known_anomalies(self) -> Floats | None:
+        """Anomalous windows (m, T, D) that are not judged, for a loss that needs some."""
+        if isinstance(self.source, Series) or self.source.labels is None:
+            return None
+        found = self.source.labels & (self.parts == "")
+        return self.source.values[found] if found.any() else None
+
+    @property
     def train_times(self) -> NDArray[Any] | None:
         """Time of each row of `train`."""
         if not isinstance(self.source, Series) or self.source.timestamps is None:

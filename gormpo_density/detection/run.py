@@ -115,6 +115,7 @@ def fit_detector(
     history = detector.fit(
         data.train,
         timestamps=data.train_times,
+        anomalies=data.known_anomalies,
         val_ratio=config.detector.val_ratio,
         cal_ratio=config.detector.cal_ratio,
         seed=config.seed,

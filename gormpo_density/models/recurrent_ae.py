@@ -120,6 +120,11 @@ class RecurrentAE(LatentModel):
         self._reset(seed=0)
         self.to(device)
 
+    @property
+    def needs_anomalies(self) -> bool:
+        """Whether the loss tells labelled anomalies from normal windows."""
+        return self.loss.endswith("_auc")
+
     def fit(
         self,
         train_data: Data,
@@ -144,7 +149,7 @@ class RecurrentAE(LatentModel):
             ConfigError: The loss needs anomalies and there are none, or the reverse.
             DataError: There are fewer than 2 validation rows or anomalies.
         """
-        if (anomalies is not None) != self.loss.endswith("_auc"):
+        if (anomalies is not None) != self.needs_anomalies:
             need = "takes no" if anomalies is not None else "needs"
             raise ConfigError(f"loss {self.loss!r} {need} anomalies: fit(..., anomalies=...)")
         self._anomalies = anomalies

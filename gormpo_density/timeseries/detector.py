@@ -32,7 +32,7 @@ from gormpo_density.timeseries.timeline import Values
 from gormpo_density.timeseries.windows import Aggregation, Windows
 
 #: Parameters of a model's `fit` that are no options of a detector's.
-_NO_OPTIONS = {"self", "train_data", "val_data", "test_data", "options"}
+_NO_OPTIONS = {"self", "train_data", "val_data", "test_data", "anomalies", "options"}
 
 
 class TimeSeriesDetector(SeriesScorer):
@@ -105,6 +105,7 @@ class TimeSeriesDetector(SeriesScorer):
         train: Data,
         *,
         timestamps: object = None,
+        anomalies: Data | None = None,
         val_ratio: float = 0.1,
         cal_ratio: float = 0.1,
         seed: int = 0,
@@ -122,6 +123,8 @@ class TimeSeriesDetector(SeriesScorer):
             train: A series (L,) or (L, D), or a collection (n, T, D); NaN where nothing was
                 measured.
             timestamps: (L,) datetime64 or numbers; windows do not cross gaps in them.
+            anomalies: Known anomalies, windows (m, T, D), for a model whose loss needs some (a
+                `RecurrentAE` with "_auc"); no other model is given them.
             val_ratio: Share held out to stop the training.
             cal_ratio: Share held out for the thresholds.
             seed: Fixes weights, order, noise and the split of a collection.
@@ -148,6 +151,8 @@ class TimeSeriesDetector(SeriesScorer):
         first = model.score_name(config.score)
         check_enough(_fewest_points(data, config.aggregation), config.alpha, config.threshold)
         options = _known_options(model, fit_options)
+        if anomalies is not None and getattr(model, "needs_anomalies", False):
+            options["anomalies"] = scorer.scaled_windows(anomalies, "anomalies")
         self.in_training = scorer
         try:
             history = model.fit(

@@ -92,6 +92,20 @@ class WindowScorer:
             raise DataError(f"timestamps belong to a series, {name} is a collection of windows")
         return collection_windows(self.scaler(values), name)
 
+    def scaled_windows(self, x: Data, name: str) -> Floats:
+        """Check and scale separate windows (m, T, D); return them as the model takes them.
+
+        Raises:
+            ShapeError: x has other channels or another length.
+            DataError: A value is malformed, or every window has a NaN.
+        """
+        values = check_values(x, name, self.n_channels)
+        if values.ndim != 3 or values.shape[1] != self.window:
+            expected = f"(m, {self.window}, {self.n_channels})"
+            raise ShapeError(f"{name} must have shape {expected}, got {values.shape}")
+        windows = collection_windows(self.scaler(values), name)
+        return windows.all().reshape(-1, *self.model.event_shape)
+
     def gaps(self, timestamps: object, length: int) -> NDArray[np.bool_] | None:
         """Return before which rows (L,) a gap lies, by the step of the training data.
 

@@ -1,5 +1,6 @@
 """`python -m gormpo_density.detect`: what a run leaves, of a collection and of a series."""
 
+import json
 import os
 import shutil
 import signal
@@ -220,6 +221,33 @@ def test_beats_stand_in_for_ecg5000_and_the_run_says_so(command, tmp_path) -> No
     outcome = command(*args, *small, "--run-dir", tmp_path / "run")
     assert outcome.code == 0, outcome.err
     assert "ecg5000 is not here; ecg_beats is used in its place" in outcome.out
+
+
+@pytest.mark.usefixtures("without_report")
+def test_a_json_file_of_recae_runs_with_its_loss_that_needs_anomalies(command, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    for name, classes in (("TRAIN", [1] * 30 + [2, 3, 4, 5] * 3), ("TEST", [1, 2, 3, 4, 5] * 4)):
+        rows = [[c, *(c * np.sin(np.arange(8)) + 0.1 * rng.normal(size=8))] for c in classes]
+        np.savetxt(tmp_path / f"ECG5000_{name}.tsv", rows, delimiter="\t")
+    theirs = {
+        **{
+            "exp_name": "rnn_ae",
+            "agent": "RecurrentAEAgent",
+            "rnn_type": "GRU",
+            "rnn_act": "None",
+        },
+        **{"n_layers": 1, "latent_dim": 3, "n_features": 1, "learning_rate": 0.001},
+        **{"batch_size": 16, "max_epoch": 2, "loss": "MAEAUC", "lambda_auc": 0.1, "cuda": False},
+        **{"data_folder": str(tmp_path), "seed": 5},
+    }
+    (tmp_path / "x.json").write_text(json.dumps(theirs))
+    config = ("--config", tmp_path / "x.json", "--set", "baselines=[]", "--device", "cpu")
+    outcome = command(*config, "--run-dir", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    assert "roc_auc" in (tmp_path / "run" / "metrics.json").read_text()
+    none_left = command(*config, "--set", "data.protocol=B", "--run-dir", tmp_path / "other")
+    assert none_left.code == 2
+    assert "'mae_auc' needs anomalies" in none_left.err
 
 
 # Resume -------------------------------------------------------------------------------------

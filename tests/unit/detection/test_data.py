@@ -68,6 +68,13 @@ def test_a_collection_is_judged_where_it_says() -> None:
     assert data.types == ("spike",)
 
 
+def test_known_anomalies_are_those_that_are_not_judged() -> None:
+    data = DetectData(collection(test=np.array([1, 3, 5])))
+    np.testing.assert_array_equal(data.known_anomalies, data.values[4:5])
+    assert DetectData(collection()).known_anomalies is None
+    assert DetectData(series()).known_anomalies is None
+
+
 def test_data_without_labels_is_all_normal_for_all_we_know() -> None:
     data = DetectData(collection(labels=None, classes=None))
     assert data.labels is None

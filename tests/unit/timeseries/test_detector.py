@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gormpo_density import TimeSeriesDetector
-from gormpo_density.errors import DataError, NotFittedError
+from gormpo_density.errors import ConfigError, DataError, NotFittedError, ShapeError
 from gormpo_density.registry import make_model
 from gormpo_density.timeseries.baselines import make_baseline
 
@@ -275,3 +275,35 @@ def test_a_series_that_never_moves_flags_nothing_like_it(model, caplog):
     assert "constant channels [0]" in caplog.text
     assert "nothing like them is flagged" in caplog.text
     assert not detector.predict_anomaly(still).any()
+
+
+# Known anomalies --------------------------------------------------------------------------
+
+
+def test_a_loss_that_tells_anomalies_apart_is_given_them_scaled():
+    windows, anomalies = RNG(0).normal(50, 5, (60, 6, 1)), RNG(1).normal(80, 5, (9, 6, 1))
+    model = {"name": "recurrent_ae", "latent_dim": 3, "loss": "mse_auc"}
+    with pytest.raises(ConfigError, match="needs anomalies"):
+        fitted(model, windows, "auto", {"epochs": 1})
+    given = {}
+    detector = TimeSeriesDetector(model)
+    detector.fit(
+        windows,
+        anomalies=anomalies,
+        epochs=1,
+        on_epoch=lambda *_: given.update(z=detector.in_training.model._labelled["anomalies"]),
+    )
+    z = given["z"] * detector.model.standardizer.scale + detector.model.standardizer.mean
+    assert detector.scaler.scale.item() * z.mean() + detector.scaler.offset.item() == (
+        pytest.approx(80, abs=5)
+    )
+    with pytest.raises(ShapeError, match=r"anomalies must have shape \(m, 6, 1\)"):
+        detector.fit(windows, anomalies=anomalies[:, :5], epochs=1)
+
+
+def test_other_models_are_not_given_known_anomalies():
+    windows, anomalies = RNG(0).normal(size=(60, 6, 1)), RNG(1).normal(9, 1, (9, 6, 1))
+    first, second = TimeSeriesDetector(VAE), TimeSeriesDetector(VAE)
+    first.fit(windows, epochs=1)
+    second.fit(windows, anomalies=anomalies, epochs=1)
+    np.testing.assert_array_equal(first.score_samples(windows), second.score_samples(windows))
