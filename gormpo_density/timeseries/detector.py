@@ -186,14 +186,16 @@ class TimeSeriesDetector(SeriesScorer):
     ) -> None:
         scores = self._fitted.score_all(windows, name)
         n = windows.n_separate if n_episodes is None else n_episodes
-        points = _finite(windows.spread(scores, self.config.aggregation))
-        threshold = find_threshold(points, alpha, self.config.threshold, n)
-        ordered = torch.from_numpy(np.sort(points))
-        self.calibrations[name] = Calibration(ordered, alpha, threshold.value, n)
-        self.thresholds[name] = self.stream_thresholds[name] = threshold
-        if self.config.aggregation != "causal" and not self._fitted.is_collection:
-            causal = _finite(windows.spread(scores, "causal"))
-            self.stream_thresholds[name] = find_threshold(causal, alpha, self.config.threshold, n)
+
+        def level(way: Aggregation) -> tuple[Values, Threshold]:
+            points = np.sort(_finite(windows.spread(scores, way)))
+            return points, find_threshold(points, alpha, self.config.threshold, n)
+
+        points, threshold = level(self.config.aggregation)
+        streams_differ = self.config.aggregation != "causal" and not self._fitted.is_collection
+        self.stream_thresholds[name] = level("causal")[1] if streams_differ else threshold
+        self.thresholds[name] = threshold
+        self.calibrations[name] = Calibration(torch.from_numpy(points), alpha, threshold.value, n)
 
     def calibrate(
         self,
@@ -203,7 +205,7 @@ class TimeSeriesDetector(SeriesScorer):
         n_episodes: int | None = None,
         timestamps: object = None,
     ) -> Calibration:
-        """Set the thresholds anew from other normal data that fitting never saw.
+        """Set the thresholds of one score anew, from other normal data that fitting never saw.
 
         Args:
             data: (L, D) or (n, T, D), data units.

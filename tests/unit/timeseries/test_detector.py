@@ -77,6 +77,15 @@ def test_too_few_scores_for_a_tail_are_told_before_anything_is_trained():
     assert fitted("zscore", noise(600), 15, {"cal_ratio": 0.12}, threshold="pot").threshold < 0
 
 
+def test_a_calibration_that_fails_changes_nothing():
+    detector = fitted("zscore", noise(2000), 15, threshold="pot")
+    before = [dict(t) for t in (detector.thresholds, detector.stream_thresholds)]
+    with pytest.raises(DataError, match="got 31"):  # 45 points, 31 of them causal
+        detector.calibrate(noise(45, seed=1))
+    assert [detector.thresholds, detector.stream_thresholds] == before
+    assert detector.threshold == detector.thresholds["score"].value
+
+
 def test_a_constant_baseline_flags_nothing_and_says_so(caplog):
     detector = fitted("constant")
     assert "calibration scores are 0" in caplog.text
@@ -199,12 +208,13 @@ def test_a_reading_beyond_all_bounds_is_an_anomaly():
 
 
 def test_the_window_is_the_period_in_whole_windows_of_the_model():
-    wave = np.sin(2 * np.pi * np.arange(1200) / 21)[:, None] + 0.1 * noise(1200, 1)
+    wave = np.sin(2 * np.pi * np.arange(800) / 21)[:, None] + 0.1 * noise(800, 1)
     assert fitted("zscore", wave, "auto").window_length == 21
-    small = {"name": "vae_lstm", "window": 4, "latent_dim": 2, "hidden_dims": [4]}
-    assert fitted(small, wave, "auto", {"epochs": 1}).window_length == 20
+    own = {"name": "vae_lstm", "window": 4, "latent_dim": 2, "hidden_dims": [4]}
+    small, short = {**own, "lstm_hidden_dim": 4}, {"epochs": 1, "batch_size": 512}
+    assert fitted(small, wave, "auto", short).window_length == 20
     both = {"name": "ensemble", "k": 1, "model": small}
-    assert fitted(both, wave, "auto", {"epochs": 1}).window_length == 20
+    assert fitted(both, wave, "auto", short).window_length == 20
 
 
 def test_windows_with_nan_are_left_out_of_a_collection():
