@@ -1,6 +1,8 @@
 """Anomaly detection in time series with any density model or baseline."""
 
 import inspect
+import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +32,8 @@ from gormpo_density.timeseries.thresholds import (
 )
 from gormpo_density.timeseries.timeline import Values
 from gormpo_density.timeseries.windows import Aggregation, Windows
+
+logger = logging.getLogger(__name__)
 
 #: Parameters of a model's `fit` that are no options of a detector's.
 _NO_OPTIONS = {"self", "train_data", "val_data", "test_data", "anomalies", "options"}
@@ -169,6 +173,7 @@ class TimeSeriesDetector(SeriesScorer):
         self._become(scorer, first)
         for name in self.scores:
             self._calibrate(data.cal, config.alpha, name)
+        self._tell_of_few(self.default_score)
         return history
 
     def _become(self, scorer: WindowScorer, first_score: str) -> None:
@@ -197,6 +202,17 @@ class TimeSeriesDetector(SeriesScorer):
         self.thresholds[name] = threshold
         self.calibrations[name] = Calibration(torch.from_numpy(points), alpha, threshold.value, n)
 
+    def _tell_of_few(self, name: str) -> None:
+        """Warn, once for all scores and the stream, where alpha is out of reach."""
+        alpha, n = self.calibrations[name].alpha, len(self.calibrations[name].scores)
+        rate = self.thresholds[name].false_alarm_rate
+        if rate > alpha * (1 + 1e-9):
+            logger.warning(
+                "%d calibration scores are too few for alpha=%g (%d needed): the threshold is the "
+                "lowest score, false-alarm rate at most %.3g",
+                *(n, alpha, math.ceil(1 / alpha) - 1, rate),
+            )
+
     def calibrate(
         self,
         data: Data,
@@ -224,6 +240,7 @@ class TimeSeriesDetector(SeriesScorer):
         name = self._name(score)
         windows = self._cut(data, timestamps, "data")
         self._calibrate(windows, self.config.alpha if alpha is None else alpha, name, n_episodes)
+        self._tell_of_few(name)
         if name == self.default_score:
             self.hand_threshold = None
         return self.calibrations[name]

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from gormpo_density.calibration import Calibration
 from gormpo_density.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -54,8 +52,9 @@ def find_threshold(
 ) -> Threshold:
     """Return the threshold at level alpha from the scores of held-out normal data.
 
-    "conformal": the k-th smallest score, k = floor(alpha (n + 1)); see `Calibration`. "quantile":
-    the empirical alpha quantile, which is right in the limit only. "pot": peaks over threshold, a
+    "conformal": the k-th smallest score, k = floor(alpha (n + 1)), see `Calibration`; with fewer
+    than 1/alpha - 1 scores the lowest, whose false-alarm rate is above alpha. "quantile": the
+    empirical alpha quantile, which is right in the limit only. "pot": peaks over threshold, a
     generalised Pareto tail that also reaches levels below 1/n; see `_peaks_over_threshold`.
 
     Args:
@@ -126,10 +125,10 @@ def _below(ordered: Scores) -> float:
 
 
 def _conformal(ordered: Scores, alpha: float, n: int) -> Threshold:
-    value = Calibration.from_scores(torch.from_numpy(ordered), alpha).threshold
+    # The small slack undoes rounding, as in `Calibration`.
     rank = max(1, math.floor(alpha * (len(ordered) + 1) + 1e-9))
     rate = rank / (len(ordered) + 1)
-    return Threshold(value, rate, math.sqrt(rate * (1 - rate) / (n + 2)))
+    return Threshold(float(ordered[rank - 1]), rate, math.sqrt(rate * (1 - rate) / (n + 2)))
 
 
 def _quantile(ordered: Scores, alpha: float, n: int) -> Threshold:

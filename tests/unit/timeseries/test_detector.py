@@ -272,10 +272,15 @@ def test_a_tensor_of_one_channel_may_come_flat():
     assert detector.score_samples(torch.zeros(20)).shape == (20,)
 
 
-def test_too_few_calibration_points_for_alpha_are_told(caplog):
-    detector = fitted(data=noise(100), alpha=0.01)
-    assert "6 calibration rows are too few for alpha=0.01 (99 needed)" in caplog.text
-    assert detector.thresholds["score"].false_alarm_rate == pytest.approx(1 / 7)
+def test_too_few_calibration_points_for_alpha_are_told_once(caplog):
+    detector = fitted(VAE, noise(100), alpha=0.01, fit={"epochs": 1})
+    assert [record.getMessage()[:59] for record in caplog.records] == [
+        "6 calibration scores are too few for alpha=0.01 (99 needed)"
+    ]
+    assert detector.thresholds["elbo"].false_alarm_rate == pytest.approx(1 / 7)
+    caplog.clear()
+    detector.calibrate(noise(100), alpha=0.2)
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("model", ["knn", "gmm", "pca", VAE])

@@ -3,8 +3,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
+from gormpo_density.calibration import Calibration
 from gormpo_density.errors import ConfigError, DataError
 from gormpo_density.timeseries.thresholds import (
     Threshold,
@@ -26,6 +28,13 @@ def test_conformal_is_the_order_statistic() -> None:
     assert (found.value, found.false_alarm_rate) == (5, 0.05)
     beta = stats.beta(5, 95)
     assert found.standard_error == pytest.approx(beta.std())
+
+
+@pytest.mark.parametrize("n", [3, 19, 99, 100, 1000])
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.07, 0.5])
+def test_conformal_is_that_of_a_calibration(n, alpha) -> None:
+    calibration = Calibration.from_scores(torch.from_numpy(draw(n)), alpha)
+    assert find_threshold(draw(n), alpha).value == calibration.threshold
 
 
 def test_quantile_is_the_empirical_one() -> None:
