@@ -210,11 +210,10 @@ def test_a_reading_beyond_all_bounds_is_an_anomaly():
 def test_the_window_is_the_period_in_whole_windows_of_the_model():
     wave = np.sin(2 * np.pi * np.arange(800) / 21)[:, None] + 0.1 * noise(800, 1)
     assert fitted("zscore", wave, "auto").window_length == 21
-    own = {"name": "vae_lstm", "window": 4, "latent_dim": 2, "hidden_dims": [4]}
-    small, short = {**own, "lstm_hidden_dim": 4}, {"epochs": 1, "batch_size": 512}
-    assert fitted(small, wave, "auto", short).window_length == 20
-    both = {"name": "ensemble", "k": 1, "model": small}
-    assert fitted(both, wave, "auto", short).window_length == 20
+    member = {"name": "vae_lstm", "window": 4, "latent_dim": 2, "hidden_dims": [4]}
+    model = {"name": "ensemble", "k": 1, "model": {**member, "lstm_hidden_dim": 4}}
+    short = {"epochs": 1, "batch_size": 512}
+    assert fitted(model, wave, "auto", short).window_length == 20
 
 
 def test_windows_with_nan_are_left_out_of_a_collection():
