@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from pydantic import model_serializer
 
 from gormpo_density.base import NonNegative, Positive, PositiveInt
 from gormpo_density.fitting import FitOptions, History, Hooks
@@ -66,9 +69,13 @@ class PhaseOptions(Section):
     grad_clip: Positive | None = None
     patience: PositiveInt | None = None
 
+    @model_serializer(mode="plain")
+    def _given(self) -> dict[str, Any]:
+        return {name: value for name, value in self if value is not None}
+
     def of(self, options: FitOptions) -> FitOptions:
         """Return the options of the whole fit with the phase's own in their place."""
-        return replace(options, **{name: value for name, value in self if value is not None})
+        return replace(options, **self._given())
 
 
 class NoisyPhaseOptions(PhaseOptions):

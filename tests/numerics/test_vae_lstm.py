@@ -258,13 +258,14 @@ def test_predictions_are_decoded_from_the_prior_mean():
 
 def test_a_trained_bound_uses_the_past_and_stays_below_the_truth():
     """On a noisy walk it is worth more than the truth about each step by itself."""
-    length, memory, noise = 8, 0.95, 0.3
+    length, memory, noise = 4, 0.95, 0.3
     lag = (torch.arange(length)[:, None] - torch.arange(length)).abs().double()
     covariance = memory**lag + noise**2 * torch.eye(length, dtype=torch.float64)
     truth = MultivariateNormal(torch.zeros(length).double(), covariance)
-    x = (randn(3000, length) @ truth.scale_tril.T)[..., None]
-    model = VAELSTM(1, 1, length, 1, hidden_dims=[], lstm_hidden_dim=8).double()
-    model.fit(x[1000:], x[500:1000], epochs=40, batch_size=128, lr=1e-2, noise=0.0)
+    x = (randn(1500, length) @ truth.scale_tril.T)[..., None]
+    model = VAELSTM(1, 1, length, 1, hidden_dims=[], lstm_hidden_dim=4).double()
+    brief, joint = {"epochs": 1}, {"epochs": 60, "batch_size": 100}
+    model.fit(x[1000:], x[500:1000], lr=3e-2, noise=0.0, vae=brief, lstm=brief, joint=joint)
     elbo, held_out = model.score_samples(x[:500]).mean(), x[:500, :, 0]
     alone = Normal(0, covariance[0, 0].sqrt()).log_prob(held_out).sum(1).mean()
-    assert alone + 1 < elbo < truth.log_prob(held_out).mean()
+    assert alone + 0.5 < elbo < truth.log_prob(held_out).mean()
