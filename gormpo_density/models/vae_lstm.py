@@ -52,7 +52,8 @@ class VAELSTM(LatentModel, SequenceModel[LSTMState]):
     Training has three phases: the VAE alone, on distinct sub-windows and against N(0, I); the LSTM
     alone, on the latents; then both together on the elbo. After the first two, which are Lin et
     al.'s training (`fit(joint=None)`), the latents hold what tells windows apart, not what can be
-    predicted: the third phase is worth half a nat to seven nats a sub-window of held-out data.
+    predicted. At equal cost the third phase raised the bound of held-out data by 2 nats a
+    sub-window on RL transitions, by .7 on a machine's temperature, and not on heartbeats.
 
     Args:
         n_features: Channels D of a time step.
