@@ -61,7 +61,7 @@ def evaluate_detection(
         for name, values in simple.items():
             limit = baselines[name].threshold
             metrics |= _measure(f"baseline.{name}", values, limit, data)
-        metrics["false_alarm_rate"] = float(flagged[data.judged & ~data.labels].mean())
+        metrics["false_alarm_rate"] = metrics[f"{detector.default_score}.false_alarm_rate"]
     events = _events(detector, data, scores[detector.default_score], flagged)
     return DetectEvaluation(scores, simple, flagged, events, metrics)
 

@@ -1,5 +1,7 @@
 """Scores, verdicts, tables and what settings are chosen by, of detectors with known answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,17 @@ def test_flags_follow_the_threshold_and_false_alarms_are_those_of_normal_rows(
     assert np.array_equal(evaluation.flagged, flagged)
     normal = data.judged & ~data.labels
     assert evaluation.metrics["false_alarm_rate"] == flagged[normal].mean()
+
+
+def test_rows_without_a_score_are_no_normal_rows_that_went_unflagged(data) -> None:
+    holed = data.values.copy()
+    holed[610:650] = np.nan
+    source = replace(data.source, values=holed)
+    fitted = TimeSeriesDetector("zscore", window=4, alpha=0.05)
+    fitted.fit(data.train)
+    metrics = evaluate_detection(fitted, {}, DetectData(source)).metrics
+    assert metrics["score.unscored"] == 40
+    assert metrics["false_alarm_rate"] == metrics["score.false_alarm_rate"] > 0
 
 
 def test_events_are_those_that_reach_into_what_is_judged(evaluation, data) -> None:
