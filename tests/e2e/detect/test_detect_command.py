@@ -1,6 +1,7 @@
 """`python -m gormpo_density.detect`: what a run leaves, of a collection and of a series."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -152,6 +153,18 @@ def test_the_console_tells_device_data_losses_areas_and_places(command, tmp_path
     assert "f1-score   support" in "\n".join(out)
     assert out[-4] == f"model:  {tmp_path / 'run' / 'model'}"
     assert out[-1] == f"report: {tmp_path / 'run' / 'report.html'}"
+
+
+@pytest.mark.usefixtures("without_report")
+def test_what_model_and_baselines_warn_of_alike_is_said_once(
+    command, tmp_path, recording, monkeypatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    few = ("--set", "detector.window=8", "--set", "baselines=[random, zscore]", "--quiet")
+    where = ("--data-path", recording, "--model", "pca", "--run-dir", tmp_path / "run")
+    err = command(*where, *few).err
+    assert err.startswith("WARNING: 12 calibration scores are too few")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.usefixtures("without_report")
