@@ -18,6 +18,7 @@ from gormpo_density.detection.tables import verdict_text
 from gormpo_density.errors import DataError, RunFolderError, ShapeError
 from gormpo_density.timeseries.detector import TimeSeriesDetector
 from gormpo_density.timeseries.readers.csv_series import load_csv
+from gormpo_density.timeseries.readers.table import read_table
 from gormpo_density.timeseries.readers.ucr import read_windows
 from gormpo_density.timeseries.series import Collection, Series
 
@@ -38,14 +39,17 @@ def score_new_data(path: Path, run: Path, out: Path | None, *, device: torch.dev
         Lines for people: what was found and where it is.
 
     Raises:
-        RunFolderError: The run is not there or not finished.
-        ModelFileError: Its detector is not there or broken.
+        RunFolderError: The run is not there, not finished, or of a model that cannot be saved.
+        ModelFileError: Its detector is broken.
         DataError: The file is malformed, or has other channels or windows.
     """
     config, metrics = _read_run(run)
     detector = TimeSeriesDetector.load(run, str(device))
     data = DetectData(_read(path, detector, config, metrics), is_new=True)
-    evaluation = evaluate_detection(detector, {}, data)
+    try:
+        evaluation = evaluate_detection(detector, {}, data)
+    except DataError as error:
+        raise DataError([f"{path}: {problem}" for problem in error.problems]) from error
     folder = out or run / "scored" / path.stem
     write_scores(folder / "scores.csv", data, evaluation.scores, evaluation.flagged)
     write_events(folder / "events.csv", evaluation.events)
@@ -62,6 +66,8 @@ def _read_run(run: Path) -> tuple[DetectConfig, dict[str, Any]]:
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     if "channels" not in metrics:
         raise RunFolderError(f"{run}: is not a run of gormpo_density.detect")
+    if not (run / "model").is_dir():
+        raise RunFolderError(f"{run}: no detector is saved there, {metrics['model']} cannot be")
     return load_detect_config(run / "config.yaml"), metrics
 
 
@@ -75,6 +81,9 @@ def _read(
     if path.suffix != ".csv":
         raise DataError(f"{path}: a recording must be a csv file")
     words = {word: value for word, value in config.data.options.items() if word in _CSV_WORDS}
+    label = words.get("label")
+    if label and label not in read_table(path, words.get("delimiter")).columns:
+        words["label"] = ""  # new data need not be labelled
     return load_csv(path, values=channels, **words)
 
 

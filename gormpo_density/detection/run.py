@@ -165,7 +165,8 @@ def _write_tables(path: Path, data: DetectData, evaluation: DetectEvaluation) ->
 
 def _places(path: Path) -> str:
     places = {"model": "model", "scores": "scores.csv", "events": "events.csv"}
-    lines = [f"{what + ':':8}{path / name}" for what, name in places.items()]
+    there = {what: path / name for what, name in places.items() if (path / name).exists()}
+    lines = [f"{what + ':':8}{place}" for what, place in there.items()]
     return "\n".join([*lines, f"report: {path / 'report.html'}"])
 
 
