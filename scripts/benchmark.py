@@ -2,9 +2,11 @@
 
     python scripts/benchmark.py density --data-dir DIR [--parts adbench known] [--out FOLDER]
     python scripts/benchmark.py mopo --data-dir DIR [--parts speed large] [--out FOLDER]
+    python scripts/benchmark.py detection --data-dir DIR [--parts nab skab] [--out FOLDER]
 
-DIR holds adbench/*.npz (X, y; 1 = anomaly) and mujoco/*.npz (D4RL's layout: hopper_medium,
-hopper_random, ...). What is measured is kept as one file a cell under FOLDER/cells, so a killed
+DIR holds adbench/*.npz (X, y; 1 = anomaly), mujoco/*.npz (D4RL's layout: hopper_medium,
+hopper_random, ...), and for detection nab/, ecg5000/, skab/ and resp/ as their authors publish
+them. What is measured is kept as one file a cell under FOLDER/cells, so a killed
 run goes on where it stopped and a finished one only prints; delete a cell to measure it again.
 Each part's tables are printed and written to FOLDER/<part>.md. Parts may run in parallel
 processes: all use one thread and count CPU seconds. `--quick` is a smoke run of seconds on tiny
@@ -20,6 +22,8 @@ import torch
 
 from benchmarks import adbench, alarms, known, ood, speed
 from benchmarks.cells import Bench
+from benchmarks.detection import ecg5000, nab, power_converter, respiration, skab
+from benchmarks.detection import speed as detection_speed
 from benchmarks.mopo import diagnosis, elsewhere, large, returns
 from benchmarks.mopo import speed as mopo_speed
 from gormpo_density.atomic import replacing
@@ -42,6 +46,14 @@ SUBJECTS: dict[str, dict[str, Part]] = {
         "diagnosis": diagnosis.report,
         "speed": mopo_speed.report,
         "large": large.report,
+    },
+    "detection": {
+        "ecg5000": ecg5000.report,
+        "nab": nab.report,
+        "power_converter": power_converter.report,
+        "skab": skab.report,
+        "respiration": respiration.report,
+        "speed": detection_speed.report,
     },
 }
 QUICK_NOTE = "**A smoke run (`--quick`): its numbers are no results.**"
@@ -69,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     for subject, parts in SUBJECTS.items():
         command = subjects.add_parser(subject, help=f"parts: {', '.join(parts)}")
         command.add_argument(
-            "--data-dir", type=Path, required=True, help="holds adbench/ and mujoco/"
+            "--data-dir", type=Path, required=True, help="holds the folders of data sets"
         )
         command.add_argument("--parts", nargs="+", choices=tuple(parts), default=tuple(parts))
         command.add_argument(

@@ -9,6 +9,7 @@ from gormpo_density.plots.detection import plot_ood_levels, plot_pr, plot_roc
 from gormpo_density.plots.latent import plot_latent, plot_reconstructions
 from gormpo_density.plots.scores import plot_calibration, plot_score_histograms
 from gormpo_density.plots.series import ScoredSeries, plot_close_ups, plot_series, spans_of
+from gormpo_density.plots.severity import plot_severity
 from gormpo_density.plots.style import save_figure
 from gormpo_density.plots.sweep import plot_sweep
 from gormpo_density.plots.training import plot_training_curves
@@ -29,6 +30,7 @@ __all__ = [
     "plot_score_curves",
     "plot_score_histograms",
     "plot_series",
+    "plot_severity",
     "plot_sweep",
     "plot_training_curves",
     "plot_window_reconstructions",

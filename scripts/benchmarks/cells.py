@@ -33,7 +33,7 @@ class Bench:
     """One run of the benchmark.
 
     Attributes:
-        data_dir: Holds the folders adbench/ and mujoco/.
+        data_dir: Holds the folders of data sets: adbench/, mujoco/, nab/ and so on.
         out: Where cells and tables go.
         quick: Measure tiny subsets with few epochs, to see that everything works.
     """

@@ -1,0 +1,1 @@
+"""Benchmarks of anomaly detection in time series, one module for each part."""
