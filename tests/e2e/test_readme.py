@@ -62,4 +62,4 @@ def test_training_commands_are_understood(
 
 def test_there_is_something_to_test() -> None:
     assert len(PYTHON) >= 4
-    assert len(COMMANDS) >= 11
+    assert len(COMMANDS) >= 10
