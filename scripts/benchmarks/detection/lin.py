@@ -4,6 +4,7 @@ A sequence of 12 windows of 48 rows starts at every row of NAB's machine tempera
 training rows; it is positive if it holds the row of an anomaly. Every method scores the whole
 sequence, and learns from the sequences of the training rows. F1 is the best over thresholds, by
 the labels, as theirs is. Their point-adjusted F1 is shown beside random scores, which reach it.
+The VAE-LSTM has their window and sequence and, as theirs, two phases and no joint one.
 
 Source:
     Lin et al. 2020, "Anomaly detection for time series using VAE-LSTM hybrid model", ICASSP, and
