@@ -30,6 +30,7 @@ from gormpo_density.fitting import History
 from gormpo_density.report import Table, write_report
 from gormpo_density.runs import RunFolder
 from gormpo_density.timeseries.detector import TimeSeriesDetector
+from gormpo_density.timeseries.ranges import flagged_ranges
 
 Captioned = dict[str, tuple[str, Figure]]
 
@@ -148,10 +149,14 @@ def scored_series(
         threshold=-detector.threshold,
         score_name=f"-{name}{unit}",
         found=[(event.start, event.end + 1) for event in evaluation.events],
-        true=None if data.labels is None else plots.spans_of(data.labels & data.judged),
+        true=None if data.labels is None else _spans(data.labels & data.judged),
         train=(train.start, train.stop) if isinstance(train, slice) else None,
         times=data.times,
     )
+
+
+def _spans(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    return [(int(start), int(stop)) for start, stop in flagged_ranges(flags)]
 
 
 def _training_figures(history: History, detector: TimeSeriesDetector) -> Captioned:

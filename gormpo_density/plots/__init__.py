@@ -8,7 +8,7 @@ where a score is drawn over time, as the anomaly score, is it turned upside down
 from gormpo_density.plots.detection import plot_ood_levels, plot_pr, plot_roc
 from gormpo_density.plots.latent import plot_latent, plot_reconstructions
 from gormpo_density.plots.scores import plot_calibration, plot_score_histograms
-from gormpo_density.plots.series import ScoredSeries, plot_close_ups, plot_series, spans_of
+from gormpo_density.plots.series import ScoredSeries, plot_close_ups, plot_series
 from gormpo_density.plots.severity import plot_severity
 from gormpo_density.plots.style import save_figure
 from gormpo_density.plots.sweep import plot_sweep
@@ -35,5 +35,4 @@ __all__ = [
     "plot_training_curves",
     "plot_window_reconstructions",
     "save_figure",
-    "spans_of",
 ]

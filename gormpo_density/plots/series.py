@@ -27,7 +27,6 @@ from gormpo_density.plots.style import (
 )
 
 Span = tuple[int, int]
-Bools = NDArray[np.bool_]
 
 _MAX_CHANNELS = 8
 _MAX_CLOSE_UPS = 6
@@ -141,12 +140,6 @@ def _when(series: ScoredSeries, row: int) -> str:
     if series.times is None:
         return f"from row {row:,}"
     return f"from {str(series.x[row]).replace('T', ' ')[:16]}{series.x_label[5:6] and ' s'}"
-
-
-def spans_of(flags: Bools) -> list[Span]:
-    """Return the rows [start, end) of each run of True."""
-    edges = np.flatnonzero(np.diff(np.r_[False, flags, False].astype(np.int8)))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _shown_channels(values: Floats) -> list[int]:

@@ -17,7 +17,6 @@ from gormpo_density.plots import (
     plot_score_curves,
     plot_series,
     plot_window_reconstructions,
-    spans_of,
 )
 
 LENGTH = 600
@@ -78,12 +77,6 @@ def test_figures_are_drawn_without_a_warning(make) -> None:
 
 def titles(figure: Figure) -> list[str]:
     return [ax.get_title("left") for ax in figure.axes]
-
-
-def test_spans_are_the_runs_of_true() -> None:
-    assert spans_of(np.array([1, 1, 0, 1, 0], dtype=bool)) == [(0, 2), (3, 4)]
-    assert spans_of(np.array([False])) == []
-    assert spans_of(np.array([True])) == [(0, 1)]
 
 
 def test_a_series_has_a_panel_for_each_channel_the_score_and_the_events() -> None:
