@@ -35,7 +35,7 @@ def check_shape(x: Data, event_shape: tuple[int, ...], name: str) -> None:
 
 def check_finite(x: Data, name: str) -> None:
     """Raise DataError naming the first NaN or infinite entry: its column and its row."""
-    bad = ~torch.isfinite(_tensor(x))
+    bad = ~torch.isfinite(as_tensor(x))
     if not bad.any():
         return
     index = tuple(bad.nonzero()[0].tolist())
@@ -47,10 +47,10 @@ def check_finite(x: Data, name: str) -> None:
 
 def to_tensor(x: Data, like: Tensor) -> Tensor:
     """Return x as a tensor of the dtype and on the device of `like`."""
-    return _tensor(x).to(like.device, like.dtype)
+    return as_tensor(x).to(like.device, like.dtype)
 
 
-def _tensor(x: Data) -> Tensor:
+def as_tensor(x: Data) -> Tensor:
     """Return x as a tensor, whatever its memory layout; a view where torch can have one."""
     if isinstance(x, Tensor):
         return x

@@ -1,0 +1,1 @@
+"""More labelled series from few: synthetic rows that are added to the real ones."""
