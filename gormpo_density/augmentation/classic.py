@@ -2,19 +2,19 @@
 
 The first parameter of each is its strength: 0 gives the real series back, exactly. What is done
 to one series does not depend on the others (but for `Mixup`), nor on its offset and unit. Default
-strengths are those of the code of Iwana & Uchida 2021, "An empirical survey of data augmentation
-for time series classification with neural networks", PLOS ONE 16(7), which has series of unit
-variance in mind.
+strengths (but `Mixup`'s) are those of the code of Iwana & Uchida 2021, "An empirical survey of
+data augmentation for time series classification with neural networks", PLOS ONE 16(7), counted
+here in standard deviations of the series.
 
-They are written here because no well-kept library has them with seeds that differ from draw to
-draw: tsaug rests since 2020 and draws the same at every call, sktime and aeon have four kinds of
-noise and oversampling, tsgm draws from global state, and the others are for sound or EEG.
+They are written here because no well-kept library has them: tsaug has rested since 2020, warns
+with today's SciPy and repeats its draws at every call; sktime has only white noise of these, aeon
+oversamples small classes, tsgm draws from global state, and the others are for sound or EEG.
 """
 
 import functools
 import math
+import numbers
 from abc import abstractmethod
-from typing import Any
 
 import numpy as np
 import torch
@@ -181,8 +181,8 @@ def _spline(knots: int, length: int) -> NDArray[np.float64]:
     return np.ascontiguousarray(unit_curves(np.linspace(0, 1, length)).T)
 
 
-def _normal(shape: Any, like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(tuple(shape), generator=generator, device=like.device, dtype=like.dtype)
+def _normal(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
 def _classmates(y: Tensor, rounds: int, generator: torch.Generator) -> Tensor:
@@ -202,7 +202,7 @@ def _classmates(y: Tensor, rounds: int, generator: torch.Generator) -> Tensor:
 
 def checked_strength(name: str, value: float, below: float = math.inf) -> float:
     """Return a strength as a float; ConfigError unless it is a number in [0, below)."""
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not (is_number and 0 <= value < below):
         limit = "finite" if below == math.inf else f"below {below:g}"
         raise ConfigError(f"{name} must be a number of at least 0 and {limit}, is {value!r}")
@@ -211,6 +211,6 @@ def checked_strength(name: str, value: float, below: float = math.inf) -> float:
 
 def checked_count(name: str, value: int) -> int:
     """Return a count; ConfigError unless it is an integer of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
         raise ConfigError(f"{name} must be an integer of at least 0, is {value!r}")
-    return value
+    return int(value)

@@ -70,9 +70,8 @@ class TimeWarp(TimeAugmenter):
 
     def _times(self, n: int, length: int, generator: torch.Generator) -> Tensor:
         log_speed = self.sigma * smooth_curves(n, length - 1, self.knots, generator)
-        speed = (
-            log_speed - log_speed.amax(1, keepdim=True)
-        ).exp()  # the largest is 1: no overflow
+        log_speed -= log_speed.amax(1, keepdim=True)  # the highest speed is 1: no overflow
+        speed = log_speed.exp()
         elapsed = torch.cat([torch.zeros_like(speed[:, :1]), speed.cumsum(1)], 1)
         return elapsed * ((length - 1) / elapsed[:, -1:])
 
@@ -146,7 +145,7 @@ class Permutation(RowAugmenter):
     leaves the series as it is.
 
     Args:
-        cuts: Most cuts of one series.
+        cuts: Most cuts of one series; T - 1 where that is fewer.
         num_samples: Synthetic rows for each real row.
 
     Raises:
@@ -162,8 +161,8 @@ class Permutation(RowAugmenter):
 
     def _transform(self, x: Tensor, generator: torch.Generator) -> Tensor:
         n, length, channels = x.shape
-        shape, most = (n, 1), self.cuts + 1
-        count = torch.randint(1, most + 1, shape, generator=generator, device=x.device)
+        most = min(self.cuts + 1, length)
+        count = torch.randint(1, most + 1, (n, 1), generator=generator, device=x.device)
         segment = torch.arange(length, device=x.device) * count // length
         rank = torch.rand(n, most, generator=generator, device=x.device, dtype=torch.float64)
         order = rank.gather(1, segment).argsort(dim=1, stable=True)
