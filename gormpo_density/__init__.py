@@ -22,7 +22,13 @@ from gormpo_density.models.vae import VAE
 from gormpo_density.models.vae_lstm import VAELSTM
 from gormpo_density.penalty import OODPenalty
 from gormpo_density.persistence import load_model
-from gormpo_density.registry import available_models, make_model, register_model
+from gormpo_density.registry import (
+    available_models,
+    available_penalties,
+    make_model,
+    register_model,
+    register_penalty,
+)
 from gormpo_density.sequence import SequenceModel
 from gormpo_density.timeseries.detector import TimeSeriesDetector
 
@@ -47,6 +53,7 @@ __all__ = [
     "SequenceModel",
     "TimeSeriesDetector",
     "available_models",
+    "available_penalties",
     "create_synthetic_data",
     "load_model",
     "load_rl_data",
@@ -54,6 +61,7 @@ __all__ = [
     "make_model",
     "plot_training_curves",
     "register_model",
+    "register_penalty",
 ]
 
 

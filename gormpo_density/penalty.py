@@ -15,7 +15,8 @@ With v = u clipped to [0, cap]:
 
 The slope is that just above the threshold; .61 is for cap = 10. GORMPO's own formulas
 ("gormpo-...") are kept for comparison: functions of the raw score and the raw threshold, so a
-coefficient fits one model only. They are not capped.
+coefficient fits one model only. They are not capped. Other packages' kinds, functions of u and
+cap too, are found by name: see `gormpo_density.register_penalty`.
 
 Source:
     GORMPO, arXiv:2605.24405, and its transition_model.py. Differs: there some models' scores (not
@@ -23,7 +24,7 @@ Source:
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -32,6 +33,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gormpo_density.errors import ConfigError, NotCalibratedError
+from gormpo_density.registry import Formula, plugged_penalty
 
 ArrayT = TypeVar("ArrayT", NDArray[Any], Tensor)
 
@@ -130,9 +132,7 @@ def gormpo_softplus(score: ArrayT, threshold: float) -> ArrayT:
     return _as_kind(functional.softplus(-_tensor(score), threshold=40), score)
 
 
-Formula = Callable[[Tensor, float], Tensor]
-
-#: Functions of (u, cap); one more entry is one more kind.
+#: Functions of (u, cap).
 KINDS: dict[str, Formula] = {
     "linear": linear,
     "tanh": tanh,
@@ -200,14 +200,14 @@ class OODPenalty:
 
     Args:
         model: A calibrated `DensityModel`.
-        kind: A name of `KINDS`, "conformal", or a name of `GORMPO_KINDS`. Of the latter,
-            "gormpo-linear" and "gormpo-tanh_reg" can be negative.
+        kind: A name of `available_penalties()` or "package.module:function". "gormpo-linear" and
+            "gormpo-tanh_reg" can be negative.
         coef: Factor, not negative.
         cap: Largest u that counts, positive. GORMPO's kinds have none.
         score: The calibrated score to use; the model's default one when absent.
 
     Raises:
-        ConfigError: kind is unknown, coef negative or cap not positive.
+        ConfigError: kind is unknown or cannot be imported, coef negative or cap not positive.
         NotCalibratedError: The model has no calibration of that score, or one whose threshold is
             not below its median.
     """
@@ -246,18 +246,26 @@ class OODPenalty:
         u = self.calibration.surprise(score)
         if self.kind == "conformal":
             return conformal(u, self.cap, self._calibration_u)
-        return KINDS[self.kind](u, self.cap)
+        formula = KINDS.get(self.kind) or plugged_penalty(self.kind)
+        return formula(u, self.cap)
 
     def surprise(self, x: ArrayT) -> ArrayT:
         """Return u (B,) of x (B, *event_shape), not clipped."""
         return self.with_surprise(x)[1]
 
 
+def check_kind(kind: str) -> None:
+    """Raise ConfigError unless `OODPenalty` has that kind; another package's is imported."""
+    if kind not in (*KINDS, "conformal", *GORMPO_KINDS):
+        plugged_penalty(kind)
+
+
 def _check(kind: str, coef: float, cap: float) -> None:
-    known = (*KINDS, "conformal", *GORMPO_KINDS)
-    problems = []
-    if kind not in known:
-        problems.append(f"penalty kind {kind!r} is unknown; choose from {', '.join(known)}")
+    problems: list[str] = []
+    try:
+        check_kind(kind)
+    except ConfigError as error:
+        problems += error.problems
     if not 0 <= coef < math.inf:
         problems.append(f"penalty coef must be finite and not negative, got {coef}")
     if not 0 < cap < math.inf:

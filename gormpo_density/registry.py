@@ -1,4 +1,4 @@
-"""Models by name: built in, installed by another package, registered in code, or imported."""
+"""Models and penalties by name: built in, installed by another package, registered or imported."""
 
 import contextlib
 import difflib
@@ -8,12 +8,15 @@ from contextvars import ContextVar
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from torch import Tensor
+
 from gormpo_density.errors import ConfigError
 
 if TYPE_CHECKING:
     from gormpo_density.base import DensityModel
 
 ENTRY_POINT_GROUP = "gormpo_density.models"
+PENALTY_GROUP = "gormpo_density.penalties"
 
 _BUILT_IN = {
     "ensemble": "gormpo_density.models.ensemble:Ensemble",
@@ -26,9 +29,14 @@ _BUILT_IN = {
     "vae_lstm": "gormpo_density.models.vae_lstm:VAELSTM",
 }
 _registered: "dict[str, type[DensityModel]]" = {}
+_penalties: "dict[str, Formula]" = {}
 _paths_allowed: ContextVar[bool] = ContextVar("_paths_allowed", default=True)
 
+#: A penalty: of the surprise u (B,) and the largest u that counts, (B,).
+Formula = Callable[[Tensor, float], Tensor]
+
 M = TypeVar("M", bound="type[DensityModel]")
+F = TypeVar("F", bound=Formula)
 
 
 def register_model(name: str) -> Callable[[M], M]:
@@ -50,7 +58,7 @@ def register_model(name: str) -> Callable[[M], M]:
 
 def available_models() -> tuple[str, ...]:
     """Return every model name, sorted: built in, installed and registered."""
-    return tuple(sorted({*_BUILT_IN, *_installed(), *_registered}))
+    return tuple(sorted({*_BUILT_IN, *_installed(ENTRY_POINT_GROUP), *_registered}))
 
 
 def model_class(name: str) -> "type[DensityModel]":
@@ -62,12 +70,12 @@ def model_class(name: str) -> "type[DensityModel]":
     """
     if name in _registered:
         return _registered[name]
-    path = {**_installed(), **_BUILT_IN}.get(name)
+    path = {**_installed(ENTRY_POINT_GROUP), **_BUILT_IN}.get(name)
     if ":" in name and _paths_allowed.get():
         path = name
     if path is None:
         raise ConfigError(f"model {name!r} is unknown{suggestion(name, available_models())}")
-    cls = _import(path)
+    cls = _model(path)
     return register_model(name)(cls)
 
 
@@ -104,9 +112,62 @@ def make_model(name: str, **params: Any) -> "DensityModel":
 def model_name(model: "DensityModel | type[DensityModel]") -> str:
     """Return the name a model is found under, "package.module:Class" when it has none."""
     cls = model if isinstance(model, type) else type(model)
-    found = {path: name for name, path in {**_installed(), **_BUILT_IN}.items()}
+    named = {**_installed(ENTRY_POINT_GROUP), **_BUILT_IN}
+    found = {path: name for name, path in named.items()}
     known = found | {_path(c): name for name, c in _registered.items()}
     return known.get(_path(cls), _path(cls))
+
+
+def register_penalty(name: str) -> Callable[[F], F]:
+    """Return a decorator that makes a function of u and cap a kind of `OODPenalty`.
+
+    The function gets the surprise u (B,) as a tensor, whatever its size, infinite or NaN too, and
+    cap > 0; `gormpo_density.testing.check_penalty` tells what it has to keep.
+
+    Raises:
+        ConfigError: The name is taken by another function.
+    """
+
+    def register(formula: F) -> F:
+        taken = _path(_penalties[name]) if name in _penalties else None
+        if name in _built_in_penalties():
+            taken = f"gormpo_density.penalty:{name}"
+        if taken not in (None, _path(formula)):
+            raise ConfigError(f"penalty kind {name!r} is taken by {taken}")
+        _penalties[name] = formula
+        return formula
+
+    return register
+
+
+def available_penalties() -> tuple[str, ...]:
+    """Return every penalty kind: ours, GORMPO's, then those installed and registered, sorted."""
+    built_in = _built_in_penalties()
+    return (*built_in, *sorted({*_installed(PENALTY_GROUP), *_penalties} - {*built_in}))
+
+
+def plugged_penalty(name: str) -> Formula:
+    """Return the function behind a kind that is not built in, or behind "package.module:function".
+
+    Raises:
+        ConfigError: Nothing has that name, it cannot be imported, or it cannot be called.
+    """
+    if name in _penalties:
+        return _penalties[name]
+    path = name if ":" in name else _installed(PENALTY_GROUP).get(name)
+    if path is None:
+        known = ", ".join(available_penalties())
+        raise ConfigError(f"penalty kind {name!r} is unknown; choose from {known}")
+    formula: Formula = _import(path, "penalty")
+    if not callable(formula):
+        raise ConfigError(f"penalty {path!r} is not a function of u and cap")
+    return register_penalty(name)(formula)
+
+
+def _built_in_penalties() -> tuple[str, ...]:
+    from gormpo_density.penalty import GORMPO_KINDS, KINDS
+
+    return (*KINDS, "conformal", *GORMPO_KINDS)
 
 
 def suggestion(word: str, known: "tuple[str, ...] | list[str]") -> str:
@@ -115,22 +176,26 @@ def suggestion(word: str, known: "tuple[str, ...] | list[str]") -> str:
     return f", did you mean {close[0]!r}?" if close else f"; choose from {', '.join(known)}"
 
 
-def _path(cls: type) -> str:
-    return f"{cls.__module__}:{cls.__qualname__}"
+def _path(thing: Any) -> str:
+    return f"{thing.__module__}:{thing.__qualname__}"
 
 
-def _installed() -> dict[str, str]:
-    return {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+def _installed(group: str) -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=group)}
 
 
-def _import(path: str) -> "type[DensityModel]":
+def _model(path: str) -> "type[DensityModel]":
     from gormpo_density.base import DensityModel
 
-    module, _, attribute = path.partition(":")
-    try:
-        cls = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"model {path!r} cannot be imported: {error}") from error
+    cls = _import(path, "model")
     if not (isinstance(cls, type) and issubclass(cls, DensityModel)):
         raise ConfigError(f"model {path!r} is not a subclass of gormpo_density.DensityModel")
     return cls
+
+
+def _import(path: str, noun: str) -> Any:
+    module, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{noun} {path!r} cannot be imported: {error}") from error

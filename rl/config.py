@@ -27,7 +27,8 @@ from gormpo_density.config import (
     UserPath,
     resolve_config,
 )
-from gormpo_density.penalty import GORMPO_KINDS, KINDS
+from gormpo_density.penalty import check_kind
+from gormpo_density.registry import available_penalties
 from rl.gormpo_keys import MOPO_KEYS
 
 PenaltyName = Literal["none", "mopo", "disagreement", "total_std", "density", "combination"]
@@ -37,9 +38,9 @@ Widths = tuple[PositiveInt, ...]
 
 
 def _known_kind(name: str) -> str:
-    kinds = (*KINDS, "conformal", *GORMPO_KINDS)
-    if name not in kinds:
-        raise ValueError(f"must be one of {', '.join(kinds)}, is {name!r}")
+    if ":" not in name and name not in available_penalties():
+        raise ValueError(f"must be one of {', '.join(available_penalties())}, is {name!r}")
+    check_kind(name)  # imports another package's now, not once the dynamics are trained
     return name
 
 

@@ -1,4 +1,4 @@
-"""The conformance suite: what every density model promises, as checks anyone can run.
+"""The conformance suite: what every density model and penalty promises, for anyone to check.
 
 A plug-in's author writes, with pytest,
 
@@ -6,15 +6,18 @@ A plug-in's author writes, with pytest,
     def test_my_model_keeps_its_promises(check):
         check()
 
-or calls `check_density_model(MyModel)`. Only the public interface is used.
+or calls `check_density_model(MyModel)`. Only the public interface is used. `penalty_checks` and
+`check_penalty` do the same for a function of u and cap.
 """
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
-from gormpo_density.testing import decisions, fitting, sampling, scoring, sequences
+from gormpo_density.registry import Formula
+from gormpo_density.testing import decisions, fitting, penalties, sampling, scoring, sequences
 from gormpo_density.testing.subject import Factory, Shape, Subject
 
 SHAPES: tuple[Shape, ...] = (3, 1, 2, (4, 2))
@@ -32,7 +35,7 @@ class Check:
         """Run the check.
 
         Raises:
-            AssertionError: The model breaks the promise or fails; the text says how.
+            AssertionError: The promise is broken or the check fails; the text says how.
         """
         try:
             self.run()
@@ -59,10 +62,7 @@ def density_model_checks(
     """
     subject = Subject(factory, shapes, fit_options)
     for module in (fitting, scoring, decisions, sampling, sequences):
-        for name, function in vars(module).items():
-            if name.startswith("check_"):
-                run = functools.partial(function, subject)
-                yield Check(name.removeprefix("check_"), run)
+        yield from _checks(module, subject)
 
 
 def check_density_model(
@@ -77,3 +77,24 @@ def check_density_model(
     """
     for check in density_model_checks(factory, shapes, fit_options):
         check()
+
+
+def penalty_checks(formula: Formula) -> Iterator[Check]:
+    """Yield the checks of one penalty, a function of the surprise u (B,) and of cap."""
+    yield from _checks(penalties, formula)
+
+
+def check_penalty(formula: Formula) -> None:
+    """Run every check of `penalty_checks`.
+
+    Raises:
+        AssertionError: The penalty breaks a promise; the text says which and how.
+    """
+    for check in penalty_checks(formula):
+        check()
+
+
+def _checks(module: ModuleType, subject: object) -> Iterator[Check]:
+    for name, function in vars(module).items():
+        if name.startswith("check_"):
+            yield Check(name.removeprefix("check_"), functools.partial(function, subject))

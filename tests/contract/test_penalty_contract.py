@@ -22,6 +22,7 @@ EVERY_KIND = [*KINDS, "conformal", *GORMPO_KINDS]
 CASES = {
     **{name: PenaltyConfig(name=name) for name in get_args(PenaltyName)},
     **{f"density-{kind}": PenaltyConfig(name="density", kind=kind) for kind in EVERY_KIND},
+    "density-by-path": PenaltyConfig(kind="gormpo_density.penalty:tanh"),  # as a plug-in's is
     "mopo-truncated": PenaltyConfig(name="mopo", truncate=2.0),
     "none-truncated": PenaltyConfig(name="none", truncate=2.0),
 }

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gormpo_density import available_penalties, register_penalty, registry
 from gormpo_density.base import DensityModel
 from gormpo_density.decisions import ScoreKind
 from gormpo_density.errors import ConfigError, DataError, NotCalibratedError
@@ -189,7 +190,41 @@ def test_unknown_kinds_are_refused(model: StandardNormal, kind: str) -> None:
         OODPenalty(model, kind)
 
 
-def test_a_kind_of_ones_own(model: StandardNormal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "step", lambda u, cap: (u > 0) * cap)
+@pytest.fixture
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_penalties", {})
+
+
+def step(u: Tensor, cap: float) -> Tensor:
+    """The largest penalty on every anomaly."""
+    return torch.where(u <= 0, 0.0, cap)
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_kind_of_ones_own(model: StandardNormal) -> None:
+    assert register_penalty("step")(step) is step
+    assert available_penalties()[-1] == "step"
     x = torch.tensor([[0.0, 0.0], [9.0, 9.0]])
     assert OODPenalty(model, "step", coef=3.0, cap=2.0)(x).tolist() == [0.0, 6.0]
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_kind_by_its_path(model: StandardNormal) -> None:
+    x = normal_rows(20, seed=2) * 3
+    by_path = OODPenalty(model, "gormpo_density.penalty:tanh")
+    assert torch.equal(by_path(x), OODPenalty(model, "tanh")(x))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("gormpo_density.penalty:cubic", "penalty '.*cubic' cannot be imported: .*cubic"),
+        ("absent_package:cubic", "penalty '.*cubic' cannot be imported: .*absent_package"),
+        ("math:pi", "penalty 'math:pi' is not a function of u and cap"),
+        (":", "cannot be imported"),
+    ],
+)
+@pytest.mark.usefixtures("_own_registry")
+def test_a_path_that_leads_nowhere_is_refused(model: StandardNormal, kind: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        OODPenalty(model, kind)

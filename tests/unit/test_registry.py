@@ -2,6 +2,7 @@ import sys
 from importlib.metadata import EntryPoint
 
 import pytest
+import torch
 
 from gormpo_density import registry
 from gormpo_density.base import DensityModel
@@ -10,10 +11,13 @@ from gormpo_density.models.realnvp import RealNVP
 from gormpo_density.models.vae import VAE
 from gormpo_density.registry import (
     available_models,
+    available_penalties,
     make_model,
     model_class,
     model_name,
+    plugged_penalty,
     register_model,
+    register_penalty,
     suggestion,
 )
 
@@ -30,12 +34,16 @@ class Plugged(DensityModel):
 
 class Stranger:
     pass
+
+def twice(u, cap):
+    return (2 * u).clamp(0, 2 * cap)
 """
 
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(registry, "_penalties", {})
 
 
 @pytest.fixture
@@ -47,12 +55,10 @@ def plug_in(tmp_path, monkeypatch):
     sys.modules.pop("their_plug_in", None)
 
 
-def install(monkeypatch, **points):
-    found = [EntryPoint(name, path, registry.ENTRY_POINT_GROUP) for name, path in points.items()]
+def install(monkeypatch, group=registry.ENTRY_POINT_GROUP, **points):
+    found = [EntryPoint(name, path, group) for name, path in points.items()]
     monkeypatch.setattr(
-        registry,
-        "entry_points",
-        lambda group: found if group == registry.ENTRY_POINT_GROUP else [],
+        registry, "entry_points", lambda group: [point for point in found if point.group == group]
     )
 
 
@@ -140,6 +146,32 @@ def test_an_installed_plug_in_keeps_its_name_when_imported_directly(plug_in, mon
 def test_an_installed_plug_in_cannot_take_a_built_in_name(plug_in, monkeypatch):
     install(monkeypatch, vae=plug_in)
     assert model_class("vae") is VAE
+
+
+def test_an_installed_penalty_is_found_and_imported_only_when_used(plug_in, monkeypatch):
+    install(monkeypatch, registry.PENALTY_GROUP, twice="their_plug_in:twice")
+    assert available_penalties()[0] == "linear"
+    assert available_penalties()[-1] == "twice"
+    assert "twice" not in available_models()
+    assert "their_plug_in" not in sys.modules
+    assert plugged_penalty("twice")(torch.tensor([-1.0, 3.0]), 10.0).tolist() == [0, 6]
+
+
+def test_a_penalty_kind_is_given_once(plug_in):
+    formula = plugged_penalty("their_plug_in:twice")
+    register_penalty("twice")(formula)
+    register_penalty("twice")(formula)
+    with pytest.raises(ConfigError, match=r"penalty kind 'twice' is taken by their_plug_in:twice"):
+        register_penalty("twice")(torch.clamp_max)
+    for name in ("linear", "conformal", "gormpo-tanh"):
+        with pytest.raises(ConfigError, match=f"'{name}' is taken by gormpo_density.penalty"):
+            register_penalty(name)(formula)
+
+
+def test_an_unknown_penalty_is_answered_with_the_known(plug_in, monkeypatch):
+    install(monkeypatch, registry.PENALTY_GROUP, twice="their_plug_in:twice")
+    with pytest.raises(ConfigError, match=r"kind 'cubic' is unknown; choose from linear.*twice$"):
+        plugged_penalty("cubic")
 
 
 def test_a_path_is_imported(plug_in):

@@ -52,6 +52,7 @@ def trained_parts(stages: Path) -> list[str]:
         ),
         (["penalty.score=elbo"], "score 'elbo' is unknown; choose from log_prob"),
         (["penalty.kind=cubic"], "penalty.kind must be one of linear, tanh"),
+        (["penalty.kind=nowhere:f"], "penalty.kind penalty 'nowhere:f' cannot be imported"),
         (["data.input_dim=5"], "data.input_dim is 5, but line.npz has 2"),
     ],
 )
