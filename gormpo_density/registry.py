@@ -118,6 +118,16 @@ def model_name(model: "DensityModel | type[DensityModel]") -> str:
     return known.get(_path(cls), _path(cls))
 
 
+def model_origin(name: str) -> str:
+    """Return where a model comes from: "built in", a package and its version, or a module."""
+    if name in _BUILT_IN:
+        return "built in"
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name == name and point.dist is not None:
+            return f"{point.dist.name} {point.dist.version}"
+    return model_class(name).__module__
+
+
 def register_penalty(name: str) -> Callable[[F], F]:
     """Return a decorator that makes a function of u and cap a kind of `OODPenalty`.
 
