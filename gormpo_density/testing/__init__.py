@@ -52,8 +52,8 @@ def density_model_checks(
     factory: Factory,
     shapes: Sequence[Shape] = SHAPES,
     fit_options: Mapping[str, Any] = FIT_OPTIONS,
-) -> Iterator[Check]:
-    """Yield the checks of one model. They share one fitted model and leave it as it is.
+) -> list[Check]:
+    """Return the checks of one model. They share one fitted model and leave it as it is.
 
     Args:
         factory: Builds a new model from its input_dim, for instance the class itself.
@@ -61,8 +61,8 @@ def density_model_checks(
         fit_options: Options of `fit` under which the model is small and fast.
     """
     subject = Subject(factory, shapes, fit_options)
-    for module in (fitting, scoring, decisions, sampling, sequences):
-        yield from _checks(module, subject)
+    modules = (fitting, scoring, decisions, sampling, sequences)
+    return [check for module in modules for check in _checks(module, subject)]
 
 
 def check_density_model(
@@ -79,9 +79,9 @@ def check_density_model(
         check()
 
 
-def penalty_checks(formula: Formula) -> Iterator[Check]:
-    """Yield the checks of one penalty, a function of the surprise u (B,) and of cap."""
-    yield from _checks(penalties, formula)
+def penalty_checks(formula: Formula) -> list[Check]:
+    """Return the checks of one penalty, a function of the surprise u (B,) and of cap."""
+    return list(_checks(penalties, formula))
 
 
 def check_penalty(formula: Formula) -> None:
