@@ -20,6 +20,7 @@ from gormpo_density.models.realnvp import RealNVP
 from gormpo_density.models.recurrent_ae import RecurrentAE
 from gormpo_density.models.vae import VAE
 from gormpo_density.models.vae_lstm import VAELSTM
+from gormpo_density.monitor import Monitor
 from gormpo_density.penalty import OODPenalty
 from gormpo_density.persistence import load_model
 from gormpo_density.registry import (
@@ -47,6 +48,7 @@ __all__ = [
     "DensityModel",
     "Ensemble",
     "LatentModel",
+    "Monitor",
     "OODPenalty",
     "RealNVP",
     "RecurrentAE",
