@@ -38,8 +38,8 @@ def _parser() -> StrictParser:
         "--ood",
         nargs="+",
         metavar="SET",
-        help="obs0.5, act1, both2, actclip0.5, shift1, perm, unif, sparse, a dataset id or a file "
-        "(default: the sets of RUN's configuration)",
+        help="obs0.5, act1, both2, actclip0.5, shift1, gormpo0.4, perm, unif, sparse, a dataset "
+        "id or a file (default: the sets of RUN's configuration)",
     )
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")

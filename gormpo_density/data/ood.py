@@ -28,6 +28,9 @@ STATE_ACTION_LEVELS = (
 PLAIN_LEVELS = ("shift0.25", "shift0.5", "shift1", "shift2")
 """The default levels of rows and windows without actions."""
 
+#: Standard deviation of the noise in GORMPO's shift, raw units.
+GORMPO_NOISE = 0.1
+
 _NEED_ACTIONS = ("act", "actclip", "both", "perm", "unif")
 _DATASET = re.compile(r"dataset:.+|.*/.*|.*\.(npz|npy|pkl|pickle|hdf5|h5|csv)|.+-v\d+")
 
@@ -38,8 +41,9 @@ class OODLevel:
 
     Attributes:
         name: As on the command line, a key of the results.
-        kind: obs | act | both | actclip | shift | perm | unif | dataset.
-        delta: Size of the shift in standard deviations; 0 where there is none.
+        kind: obs | act | both | actclip | shift | gormpo | perm | unif | dataset.
+        delta: Size of the shift in standard deviations, for gormpo in raw units; 0 where there is
+            none.
         source: Id or path of the other dataset; empty where there is none.
     """
 
@@ -55,6 +59,8 @@ def parse_level(name: str) -> OODLevel:
     obs0.5, act0.5, both0.5   shift of the state, the action or both by 0.5 standard deviations;
     actclip0.5                the same of the action, clipped to its bounds;
     shift0.5                  shift of all features, for rows that have no actions;
+    gormpo0.5                 GORMPO's own: N(0.5, 0.1^2) added to every feature, in raw units,
+                              actions clipped to their bounds;
     perm, unif                actions of other rows; uniform actions;
     sparse                    rows that `sparsify` left out of the data;
     dataset:X                 rows of X, a dataset id or a file (`dataset:` may be left out of
@@ -65,7 +71,7 @@ def parse_level(name: str) -> OODLevel:
     """
     if name in ("perm", "unif"):
         return OODLevel(name, name)
-    if match := re.fullmatch(r"(obs|act|both|actclip|shift)(\d+\.?\d*|\.\d+)", name):
+    if match := re.fullmatch(r"(obs|act|both|actclip|shift|gormpo)(\d+\.?\d*|\.\d+)", name):
         return OODLevel(name, match[1], delta=float(match[2]))
     if name == "sparse" or _DATASET.fullmatch(name):
         return OODLevel(name, "dataset", source=name.removeprefix("dataset:"))
@@ -94,7 +100,9 @@ def ood_rows(
 
     A shift by delta adds delta * sd * r, where r in {-1, +1}^D is drawn once per row and is the
     same for every delta and every kind of shift: the levels differ in nothing but their size.
-    What a level holds does not depend on which others are asked for.
+    GORMPO's shift moves all features one way, whatever their scale, and is there for comparison;
+    the noise in it is the same for every delta. What a level holds does not depend on which others
+    are asked for.
 
     Args:
         rows: (N, D) or windows (N, T, D), not seen in training.
@@ -187,10 +195,13 @@ def _corrupted(
         case "unif":
             rng = np.random.default_rng([seed, 2])
             actions[:] = rng.uniform(columns.low, columns.high, size=actions.shape)
+        case "gormpo":
+            noise = np.random.default_rng([seed, 4]).normal(scale=GORMPO_NOISE, size=rows.shape)
+            rows += (level.delta + noise).astype(np.float32)
         case _:
             moved = columns.of(level.kind)
             rows[..., moved] += (level.delta * std * _directions(base, seed))[..., moved]
-    if level.kind == "actclip":
+    if level.kind in ("actclip", "gormpo"):
         actions[:] = actions.clip(columns.low, columns.high)
     return rows
 

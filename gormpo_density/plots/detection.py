@@ -28,14 +28,16 @@ Labelled = tuple[NDArray[np.int64], Floats]
 Metrics = Mapping[str, float]
 Levels = Mapping[str, Metrics]
 
-_SHIFT = re.compile(r"(obs|actclip|act|both|shift)(\d+(?:\.\d+)?)")
+_SHIFT = re.compile(r"(obs|actclip|act|both|shift|gormpo)(\d+(?:\.\d+)?)")
 _KINDS = {
     "obs": "observations",
     "act": "actions",
     "both": "observations and actions",
     "actclip": "clipped actions",
     "shift": "all features",
+    "gormpo": "GORMPO's shift",
 }
+_RAW = _KINDS["gormpo"]  # in raw units: another axis than the others
 #: Axis name and what a random score reaches, for each quantity drawn.
 _QUANTITIES = {"roc_auc": ("AUROC", 0.5), "fpr95": ("FPR95", 0.95)}
 
@@ -115,7 +117,7 @@ def plot_ood_levels(runs: Mapping[str, Levels]) -> Figure:
     """Draw AUROC and FPR95 against the size of the shift, and for the sets that have no size.
 
     One run gets a line for each kind of shift; several runs get a panel for each kind and a line
-    for each run.
+    for each run. GORMPO's shift, in raw units, always has a panel of its own.
 
     Args:
         runs: Metrics (roc_auc, fpr95) by level, by name of the run. A level is a shift such as
@@ -134,8 +136,8 @@ def plot_ood_levels(runs: Mapping[str, Levels]) -> Figure:
             set_titles(row[-1], "other sets")
             _draw_others(row[-1], runs, others, quantity)
         _finish_row(row, quantity)
-    for ax in axes[columns : columns + len(panels)]:
-        ax.set_xlabel("shift [standard deviations]")
+    for ax, title in zip(axes[columns:], panels, strict=False):
+        ax.set_xlabel(f"shift [{'raw units' if title == _RAW else 'standard deviations'}]")
     legend_below(figure, axes)
     return figure
 
@@ -150,7 +152,9 @@ def _shift_panels(runs: Mapping[str, Levels]) -> dict[str, dict[str, dict[float,
                 curves.setdefault(kind, {}).setdefault(run, {})[size] = metrics
     if len(runs) > 1 or not curves:
         return {kind: {run: lines.get(run, {}) for run in runs} for kind, lines in curves.items()}
-    return {"shifted": {kind: next(iter(lines.values())) for kind, lines in curves.items()}}
+    lines = {kind: next(iter(by_run.values())) for kind, by_run in curves.items()}
+    raw = {_RAW: {_RAW: lines.pop(_RAW)}} if _RAW in lines else {}
+    return ({"shifted": lines} if lines else {}) | raw
 
 
 def _draw_shifts(ax: Axes, lines: Mapping[str, Mapping[float, Metrics]], quantity: str) -> None:

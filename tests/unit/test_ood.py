@@ -31,6 +31,7 @@ def make(*levels, **options):
         ("both.25", OODLevel("both.25", "both", 0.25)),
         ("actclip1", OODLevel("actclip1", "actclip", 1.0)),
         ("shift3", OODLevel("shift3", "shift", 3.0)),
+        ("gormpo0.4", OODLevel("gormpo0.4", "gormpo", 0.4)),
         ("perm", OODLevel("perm", "perm")),
         ("unif", OODLevel("unif", "unif")),
         ("dataset:any name", OODLevel("dataset:any name", "dataset", source="any name")),
@@ -91,6 +92,24 @@ def test_clipped_actions_stay_in_their_bounds():
     expected = np.clip(made["act1"][:, OBS:], low, high)
     np.testing.assert_array_equal(made["actclip1"][:, OBS:], expected.astype(np.float32))
     np.testing.assert_array_equal(made["actclip1"][:, :OBS], BASE[:, :OBS])
+
+
+def test_gormpos_shift_is_one_step_in_raw_units_with_little_noise():
+    wide = {"action_low": -9, "action_high": 9}
+    made = make("gormpo0.4", "gormpo2", **wide)
+    step = made["gormpo0.4"] - BASE
+    np.testing.assert_allclose(step.mean(axis=0), 0.4, atol=0.02)  # whatever the feature's scale
+    np.testing.assert_allclose(step.std(axis=0), 0.1, rtol=0.15)
+    np.testing.assert_allclose(made["gormpo2"] - made["gormpo0.4"], 1.6, rtol=1e-5)
+    clipped = make("gormpo0.4")["gormpo0.4"]
+    np.testing.assert_array_equal(clipped[:, OBS:], made["gormpo0.4"][:, OBS:].clip(-1, 1))
+    np.testing.assert_array_equal(clipped[:, :OBS], made["gormpo0.4"][:, :OBS])
+
+
+def test_gormpos_shift_needs_no_actions():
+    rows = ood_rows(BASE, STD, ["gormpo1"], obs_dim=5)["gormpo1"]
+    assert (rows > BASE).all()
+    assert rows.dtype == np.float32
 
 
 def test_perm_gives_rows_each_others_actions():

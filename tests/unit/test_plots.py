@@ -230,6 +230,14 @@ def test_shifts_of_rows_without_actions_have_a_line():
     np.testing.assert_array_equal(line(figure.axes[0], "all features").get_ydata(), [0.9, 0.9])
 
 
+def test_gormpos_shift_has_a_panel_and_an_axis_of_its_own():
+    figure = plot_ood_levels({"flow": levels(["obs1", "gormpo0.4", "gormpo1"])})
+    assert titles(figure) == 2 * ["shifted", "GORMPO's shift"]
+    assert figure.axes[2].get_xlabel() == "shift [standard deviations]"
+    assert figure.axes[3].get_xlabel() == "shift [raw units]"
+    assert titles(plot_ood_levels({"flow": levels(["gormpo1"])})) == 2 * ["GORMPO's shift"]
+
+
 def test_levels_of_several_runs_have_a_panel_for_each_kind_and_a_line_for_each_run():
     runs = {"flow": levels(["obs1", "actclip1"]), "vae": levels(["obs1"], 0.7)}
     figure = plot_ood_levels(runs)
