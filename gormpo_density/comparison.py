@@ -1,5 +1,6 @@
 """Saved runs measured again, on chosen out-of-distribution sets, and against each other."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from gormpo_density.evaluation import Evaluation, evaluate_density
 from gormpo_density.metrics import Interval, PairedScores, episode_bootstrap_interval
 from gormpo_density.persistence import load_model
 from gormpo_density.registry import model_class
+from gormpo_density.threshold_sweep import OperatingPoint, sweep_thresholds
 
 _MOST_GROUPS = 200  # of episodes, to resample
 
@@ -75,6 +77,11 @@ class Comparison:
     ood: dict[str, Rows]
     evaluations: dict[str, Evaluation]
     differences: dict[str, Interval]
+
+    @functools.cached_property
+    def thresholds(self) -> dict[str, list[OperatingPoint]]:
+        """What thresholds at several rates flag, by name of the run."""
+        return {name: sweep_thresholds(found) for name, found in self.evaluations.items()}
 
 
 def compare_runs(

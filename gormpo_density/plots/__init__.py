@@ -12,6 +12,7 @@ from gormpo_density.plots.series import ScoredSeries, plot_close_ups, plot_serie
 from gormpo_density.plots.severity import plot_severity
 from gormpo_density.plots.style import save_figure
 from gormpo_density.plots.sweep import plot_sweep
+from gormpo_density.plots.thresholds import plot_thresholds
 from gormpo_density.plots.training import plot_training_curves
 from gormpo_density.plots.verdicts import plot_confusion, plot_score_curves
 from gormpo_density.plots.windows import plot_samples, plot_window_reconstructions
@@ -32,6 +33,7 @@ __all__ = [
     "plot_series",
     "plot_severity",
     "plot_sweep",
+    "plot_thresholds",
     "plot_training_curves",
     "plot_window_reconstructions",
     "save_figure",

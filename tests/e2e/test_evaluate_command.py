@@ -39,7 +39,12 @@ def test_a_run_is_measured_again_to_the_same_numbers(run, evaluate) -> None:
     assert outcome.code == 0
     assert outcome.err == ""
     before, again = metrics(run), metrics(run / "evaluation")
-    assert again == {f"flow.{key}": before[key] for key in before if f"flow.{key}" in again}
+    thresholds = {key for key in again if key.startswith("flow.alpha")}
+    assert again.keys() - thresholds == {f"flow.{key}" for key in before} & again.keys()
+    assert all(again[f"flow.{key}"] == before[key] for key in before if f"flow.{key}" in again)
+    assert again["flow.alpha0.05.threshold"] == before["threshold"]
+    assert again["flow.alpha0.05.false_alarm_rate"] == before["false_alarm_rate"]
+    assert again["flow.alpha0.2.detection.perm"] >= again["flow.alpha0.05.detection.perm"]
     assert {"flow.test_nll", "flow.threshold", "flow.ood.perm.fpr95"} <= again.keys()
     header, obs1, perm, mean, trivial, *_ = outcome.out.splitlines()
     assert header.split() == ["set", "flow"]
