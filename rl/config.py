@@ -6,7 +6,7 @@ density, dynamics, penalty, bc, fqe, rollout, sac, evaluation, algorithm
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 from pydantic import (
@@ -15,6 +15,8 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 
@@ -207,6 +209,24 @@ class SACConfig(Section):
     ema: Annotated[float, Gt(0), Le(1)] = 0.0005
 
 
+class NoiseConfig(Section):
+    """Noise of the environment's actuators and sensors, see `rl.noise`; raw units.
+
+    Attributes:
+        action_rate: Probability that an action is perturbed.
+        action_scale: Standard deviation of that noise.
+        obs_rate: Probability that an observation is perturbed.
+        obs_scale: Standard deviation of that noise.
+        loc: Mean of both.
+    """
+
+    action_rate: Share = 0.0
+    action_scale: NonNegativeFloat = 0.001
+    obs_rate: Share = 0.0
+    obs_scale: NonNegativeFloat = 0.001
+    loc: float = 0.0
+
+
 class EvaluationConfig(Section):
     """Measuring the policy in the environment.
 
@@ -216,6 +236,7 @@ class EvaluationConfig(Section):
         every: Epochs between evaluations on the way; 0 for none.
         episodes_on_the_way: Episodes of those.
         actor: The reported one: "last", or "ema" (the averaged one).
+        noise: Under which all these episodes are; None for none.
     """
 
     env_id: str | None = None
@@ -223,6 +244,15 @@ class EvaluationConfig(Section):
     every: NonNegativeInt = 5
     episodes_on_the_way: PositiveInt = 10
     actor: Literal["last", "ema"] = "ema"
+    noise: NoiseConfig | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_noise(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write no key where there is no noise: such a run is one from before there was any."""
+        values: dict[str, Any] = dump(self)
+        if values["noise"] is None:
+            del values["noise"]
+        return values
 
 
 class MOPOConfig(RunConfig):

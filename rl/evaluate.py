@@ -22,6 +22,8 @@ from gormpo_density.data.minari import reference_scores
 from gormpo_density.data.transitions import DatasetInfo
 from gormpo_density.errors import ConfigError, DataError, ShapeError
 from gormpo_density.metrics import Interval
+from rl.config import NoiseConfig
+from rl.noise import add_noise
 from rl.termination import environment_family
 
 Env = gym.Env[Any, Any]
@@ -107,6 +109,7 @@ def evaluate_policy(
     device: torch.device | str = "cpu",
     at_once: int = 50,
     keep: int = 0,
+    noise: NoiseConfig | None = None,
 ) -> Evaluation:
     """Run a policy for some episodes, many at a time with one call of the policy for all.
 
@@ -123,6 +126,7 @@ def evaluate_policy(
         device: Where `act` wants its observations.
         at_once: Most environments at a time.
         keep: Number of first episodes whose observations are kept.
+        noise: Of actions and observations, drawn anew for every episode from its seed.
 
     Returns:
         Returns and lengths by episode number.
@@ -138,7 +142,7 @@ def evaluate_policy(
     finished: list[_Episode] = []
     waiting = deque(range(episodes))
     with mujoco_warnings_logged(), ExitStack() as stack:
-        made = (make_environment(env_id) for _ in range(min(episodes, at_once)))
+        made = (add_noise(make_environment(env_id), noise) for _ in range(min(episodes, at_once)))
         free = [stack.enter_context(env) for env in made]
         running: list[_Episode] = []
         while running or waiting:

@@ -40,8 +40,6 @@ _ALIASES: Mapping[str, str] = {
     "eval_episodes": "evaluation.episodes",
 }
 
-_NO_NOISE = "environments have no noise here"
-
 _WITHOUT_EFFECT: Mapping[str, str] = {
     "algo_name": "it was a label; --run-dir names a run",
     "density_model": "it was a label; --density RUN or --model NAME choose the model",
@@ -54,11 +52,6 @@ _WITHOUT_EFFECT: Mapping[str, str] = {
     "log_freq": "history.csv has every epoch",
     "devid": "--device cuda:N chooses a GPU",
     "terminal_counter": "an episode ends where its environment ends it",
-    "noise_rate_action": _NO_NOISE,
-    "noise_rate_transition": _NO_NOISE,
-    "loc": _NO_NOISE,
-    "scale_action": _NO_NOISE,
-    "scale_transition": _NO_NOISE,
 }
 
 
@@ -98,11 +91,52 @@ def _set_seed(tree: ConfigTree) -> None:
         tree.set("seed", 0, origin)
 
 
+#: What turns the noise of environments on, with its part of `NoiseConfig`.
+NOISE_SWITCHES: Mapping[str, str] = {"action": "action", "transition": "obs"}
+#: What is noise where a switch is on: the value that GORMPO takes where none is given.
+NOISE_DEFAULTS: Mapping[str, float] = {
+    "noise_rate_action": 0.01,
+    "noise_rate_transition": 0.01,
+    "scale_action": 0.001,
+    "scale_transition": 0.001,
+    "loc": 0.0,
+}
+
+
+def _set_noise(tree: ConfigTree) -> None:
+    """Translate the noise of environments: as in GORMPO, there is none without a switch."""
+    is_on = False
+    for switch, part in NOISE_SWITCHES.items():
+        value, origin = tree.values.pop(switch, False), tree.origin(switch)
+        if not isinstance(value, bool):
+            tree.problems.append(f"{origin}: {switch} must be true or false")
+        if value is True:
+            is_on = True
+            _set_number(tree, f"noise_rate_{switch}", f"{part}_rate", origin)
+            _set_number(tree, f"scale_{switch}", f"{part}_scale", origin)
+    if is_on and "loc" in tree.values:
+        tree.claim("loc", "evaluation.noise.loc", tree.values["loc"])
+    for key in sorted(NOISE_DEFAULTS.keys() & tree.values.keys()):
+        del tree.values[key]
+        switch = key.rpartition("_")[2] if "_" in key else " or ".join(NOISE_SWITCHES)
+        reason = f"there is no noise unless {switch} is true"
+        logger.warning("%s: %s has no effect here: %s", tree.origin(key), key, reason)
+
+
+def _set_number(tree: ConfigTree, key: str, name: str, origin: str) -> None:
+    path = f"evaluation.noise.{name}"
+    if key in tree.values:
+        tree.claim(key, path, tree.values[key])
+    elif tree.get(path) is None:
+        tree.set(path, NOISE_DEFAULTS[key], origin)
+
+
 _TRANSLATIONS: Mapping[str, Callable[[ConfigTree], None]] = {
     "alpha": _set_temperature,
     "auto_alpha": _set_temperature,
     "threshold_percentile": _set_level,
     "seeds": _set_seed,
+    **dict.fromkeys([*NOISE_SWITCHES, *NOISE_DEFAULTS], _set_noise),
 }
 
 MOPO_KEYS = FlatKeys(_ALIASES, _WITHOUT_EFFECT, _TRANSLATIONS)

@@ -85,6 +85,9 @@ def _notes(config: MOPOConfig, metrics: Mapping[str, Any]) -> list[str]:
             f"The reported policy is the {actor[config.evaluation.actor]}, as the configuration "
             "fixed it before training; nothing was chosen by returns in the environment."
         )
+    if (noise := config.evaluation.noise) is not None:
+        told = ", ".join(f"{name} {value:g}" for name, value in noise.model_dump().items())
+        notes.append(f"All episodes in the environment are under noise: {told}.")
     notes.append(
         "Intervals are over episodes of this one policy. Another seed gives another policy, and "
         "policies of one setting differ more than their episodes do: compare several seeds."

@@ -132,6 +132,7 @@ def evaluate(
         seed=config.seed * _SEEDS_APART + first_seed,
         device=setup.data.device,
         keep=_VISITED_EPISODES,
+        noise=config.evaluation.noise,
     )
     generator = torch.Generator(setup.data.device).manual_seed(config.seed + first_seed)
     draw: Callable[[Tensor], Tensor] = functools.partial(policy.act, generator=generator)

@@ -18,7 +18,7 @@ from gormpo_density.config import dump_config
 from gormpo_density.data.sources import absent_data
 from gormpo_density.errors import ConfigError
 from rl.config import MOPOConfig, load_mopo_config
-from rl.gormpo_keys import MOPO_KEYS
+from rl.gormpo_keys import MOPO_KEYS, NOISE_DEFAULTS, NOISE_SWITCHES
 from rl.loggers import import_wandb
 from rl.offline_data import load_offline_data
 from rl.run import run_mopo
@@ -72,6 +72,14 @@ def mopo_parser() -> CommandParser:
     parser.add_setting(
         "--threshold-percentile", "threshold_percentile", "P", "calibration.alpha in percent"
     )
+    for switch, part in NOISE_SWITCHES.items():
+        told = f"measure policies under {part} noise; --set evaluation.noise says how much"
+        const = f"{switch}=true"
+        parser.add_argument(
+            f"--{switch}", dest="overrides", action="append_const", const=const, help=told
+        )
+    for key, default in NOISE_DEFAULTS.items():
+        parser.add_setting(f"--{key}", key, "V", f"of that noise (default {default:g})")
     for key, reason in MOPO_KEYS.without_effect.items():
         parser.add_setting(f"--{key}", key, "V", f"no effect here: {reason}")
     return parser

@@ -28,6 +28,7 @@ def resolve(*settings: str) -> MOPOConfig:
         (["rollout.starts=0"], "rollout.starts must be greater than 0, is 0"),
         (["sac.real_ratio=1.5"], "sac.real_ratio must be less than or equal to 1, is 1.5"),
         (["sac.gama=0.9"], "sac.gama is unknown, did you mean 'gamma'?"),
+        (["evaluation.noise.obs_rate=2"], "evaluation.noise.obs_rate must be less than or equal"),
         (["evaluation.actor=best"], "evaluation.actor must be 'last' or 'ema', is \"best\""),
         (["algorithm=sac"], "algorithm must be 'mopo', 'bc' or 'td3bc', is \"sac\""),
         (["model.width=3"], "model.width is unknown"),
@@ -39,6 +40,13 @@ def test_each_problem_is_one_line(settings: list[str], line: str) -> None:
         resolve(*settings)
     (told,) = error.value.problems
     assert told.startswith(f"command line: {line}")
+
+
+def test_a_run_without_noise_is_one_from_before_there_was_any(tmp_path: Path) -> None:
+    assert "noise" not in resolve().model_dump(mode="json")["evaluation"]
+    noisy = resolve("evaluation.noise={obs_rate: 1, obs_scale: 0.1}")
+    (tmp_path / "config.yaml").write_text(dump_config(noisy))
+    assert load_mopo_config(tmp_path / "config.yaml") == noisy != resolve()
 
 
 def test_model_and_fit_are_those_of_the_density_model() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gormpo_density.data.transitions import DatasetInfo
 from gormpo_density.errors import ConfigError, DataError, ShapeError
+from rl.config import NoiseConfig
 from rl.evaluate import (
     Evaluation,
     check_environment,
@@ -67,6 +68,21 @@ def test_each_episode_has_its_own_seed_and_ends_when_it_ends() -> None:
     np.testing.assert_array_equal(first, [[0, 2], [0.5, 1], [1, 0]])
     assert second.shape == (4, 2)
     assert second.dtype == np.float32
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+def test_noise_is_an_episodes_own_however_many_run_at_once(at_once: int) -> None:
+    noise = NoiseConfig(action_rate=0.5, action_scale=0.2, obs_rate=0.5, obs_scale=0.3)
+
+    def act(obs: Tensor) -> Tensor:
+        return obs[:, :1].clamp(-0.5, 0.5)
+
+    result = evaluate_policy(act, "Walk-v0", 7, at_once=at_once, keep=7, noise=noise)
+    reference = evaluate_policy(act, "Walk-v0", 7, keep=7, noise=noise)
+    np.testing.assert_array_equal(result.returns, reference.returns)
+    for ours, theirs in zip(result.visited, reference.visited, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (result.returns != evaluate_policy(act, "Walk-v0", 7).returns).any()
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 20])

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gormpo_density.errors import ConfigError
-from rl.config import MOPOConfig, load_mopo_config
-from rl.gormpo_keys import MOPO_KEYS
+from rl.config import MOPOConfig, NoiseConfig, load_mopo_config
+from rl.gormpo_keys import MOPO_KEYS, NOISE_DEFAULTS, NOISE_SWITCHES
 from rl.train import mopo_parser
 
 TASK = "hopper-medium-v2"
@@ -85,7 +85,8 @@ def test_a_key_is_honoured(
 
 def test_every_key_that_is_accepted_is_tested() -> None:
     tested = {flag.removeprefix("--").replace("-", "_") for flag, *_ in MEANINGS}
-    assert tested | {"seeds"} == {*MOPO_KEYS.aliases, *MOPO_KEYS.translations}
+    tested |= {"seeds", *NOISE_SWITCHES, *NOISE_DEFAULTS}
+    assert tested == {*MOPO_KEYS.aliases, *MOPO_KEYS.translations}
 
 
 @pytest.mark.parametrize("key", sorted(MOPO_KEYS.without_effect))
@@ -113,6 +114,29 @@ def test_the_temperature_is_alpha_unless_it_is_learned(words, alpha, caplog) -> 
     assert from_flags(*words).sac.alpha == alpha
     told = ["command line: alpha has no effect here: auto_alpha learns it"]
     assert caplog.messages == (told if alpha == "auto" else [])
+
+
+def test_noise_is_that_of_a_switch(tmp_path: Path) -> None:
+    words = ["--action", "--noise_rate_action", "0.5", "--scale_action", "0.01"]
+    by_flags = from_flags(*words, "--transition", "--noise_rate_transition=1", "--loc", "0.2")
+    assert by_flags.evaluation.noise == NoiseConfig(
+        action_rate=0.5, action_scale=0.01, obs_rate=1, obs_scale=0.001, loc=0.2
+    )
+    text = "transition: True\nnoise-rate-transition: 1.0\nscale-transition: 0.005"
+    assert from_file(tmp_path, text).evaluation.noise == NoiseConfig(obs_rate=1, obs_scale=0.005)
+    assert from_file(tmp_path, "action: true").evaluation.noise == NoiseConfig(action_rate=0.01)
+    outdone = from_file(tmp_path, text, "evaluation.noise.obs_scale=2", "scale_action=1")
+    assert outdone.evaluation.noise == NoiseConfig(obs_rate=1, obs_scale=2)
+
+
+def test_without_a_switch_there_is_no_noise(tmp_path: Path, caplog) -> None:
+    config = from_file(tmp_path, "noise_rate_action: 0.5\nloc: 1\naction: false")
+    assert config == from_flags()
+    assert config.evaluation.noise is None
+    assert [message.partition(": ")[2] for message in caplog.messages] == [
+        "loc has no effect here: there is no noise unless action or transition is true",
+        "noise_rate_action has no effect here: there is no noise unless action is true",
+    ]
 
 
 def test_the_command_line_outdoes_the_file(tmp_path: Path) -> None:
@@ -149,6 +173,7 @@ def test_a_files_seeds_are_a_seed_as_long_as_there_is_one(tmp_path: Path) -> Non
             "reward-penalty-coef: 1\npenalty: {coef: 2}",
             "theirs.yaml: reward_penalty_coef and penalty.coef are the same; keep one",
         ),
+        ("transition: maybe", "theirs.yaml: transition must be true or false"),
         ("rollout_lenght: 3", "theirs.yaml: rollout_lenght is unknown"),
     ],
 )
