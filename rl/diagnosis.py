@@ -7,10 +7,11 @@ are held against.
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -20,6 +21,7 @@ from gormpo_density.metrics import Interval
 from rl.assembly import termination_of
 from rl.config import PenaltyConfig
 from rl.dynamics import EnsembleDynamics
+from rl.embedding import embed_states, visited_states
 from rl.error_tracking import compare_penalties, rank_correlations, worst_row_auroc
 from rl.evaluate import Actor
 from rl.model_error import ModelErrors, ModelProbe
@@ -201,10 +203,12 @@ class Diagnosis:
         errors: Step by step.
         differences: How much better some penalties rank the errors than total_std does, by name:
             rho minus rho with its 95 % interval over start states.
+        embedded: Points (n, 2) of a t-SNE of states by where they come from, the data's first.
     """
 
     errors: ModelErrors
     differences: Mapping[str, Interval]
+    embedded: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def groups(self) -> Iterator[tuple[str, ModelErrors]]:
         """Yield the errors of all policies together, named "", then those of each."""
@@ -269,4 +273,5 @@ def diagnose(run: SavedMOPORun, plan: RolloutPlan, *, progress: bool = False) ->
         for name in ("combination", "density")
         if name in errors.penalties
     }
-    return Diagnosis(errors, differences)
+    states = visited_states(run, plan.starts, plan.horizon, plan.seed)
+    return Diagnosis(errors, differences, embed_states(states, plan.seed))

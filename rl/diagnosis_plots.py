@@ -1,5 +1,6 @@
 """Figures of a diagnosis: errors that compound, and what penalties say of them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -16,6 +17,7 @@ from gormpo_density.plots.style import (
     legend_below,
     make_panels,
     plain,
+    robust_range,
     set_titles,
 )
 from gormpo_density.report import format_value
@@ -23,6 +25,8 @@ from rl.error_tracking import StepErrors
 from rl.model_error import ModelErrors
 
 _COLUMNS = 3
+_PALE = "#bbbbbb"
+_POINTS: dict[str, Any] = {"s": 6, "linewidths": 0, "rasterized": True}
 _BAND: dict[str, Any] = {"color": PALETTE[0], "alpha": 0.2, "linewidth": 0}
 _PLACES = (np.arange(20) + 0.5) / 20  # middles of twenty groups of equal size
 
@@ -76,6 +80,25 @@ def plot_tracking(errors: ModelErrors, correlations: Mapping[str, float]) -> Fig
         ax.set_ylabel("true error, std of the data")
     for ax in axes[-_COLUMNS:]:
         ax.set_xlabel("rows, least penalised first")
+    legend_below(figure, axes)
+    return figure
+
+
+def plot_embedding(points: Mapping[str, Floats]) -> Figure:
+    """Scatter the points of an embedding, each set over the first one.
+
+    Args:
+        points: (n, 2) by name, the data's first.
+    """
+    reference, *names = points
+    limits = [robust_range(axis, reach=math.inf) for axis in np.concatenate([*points.values()]).T]
+    figure, axes = make_panels(len(names), _COLUMNS, (4.0, 3.6))
+    for ax, color, name in zip(axes, PALETTE, names, strict=False):
+        for label, shade in ((reference, _PALE), (name, color)):
+            ax.scatter(*points[label].T, color=shade, **_POINTS)
+            ax.scatter([], [], color=shade, label=plain(label))
+        ax.set(xticks=[], yticks=[], xlim=limits[0], ylim=limits[1])
+        set_titles(ax, name)
     legend_below(figure, axes)
     return figure
 

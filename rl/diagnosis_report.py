@@ -122,7 +122,7 @@ def _figures(run: SavedMOPORun, diagnosis: Diagnosis) -> dict[str, tuple[str, Fi
     errors = diagnosis.errors
     rho = {n: r for n, r in rank_correlations(errors).items() if n not in TRIVIAL}
     probe = probe_of(run.config, run.data)
-    return {
+    figures = {
         "tracking": (
             "True errors of all steps in the order of each penalty, in 20 equal groups",
             diagnosis_plots.plot_tracking(errors, rho),
@@ -136,3 +136,10 @@ def _figures(run: SavedMOPORun, diagnosis: Diagnosis) -> dict[str, tuple[str, Fi
             plot_values(run.history, probe.mean_return, probe.limit),
         ),
     }
+    if diagnosis.embedded:
+        figures["tsne"] = (
+            "t-SNE of states, all sets together: what mixes with the data resembles it; "
+            "distances mean nothing",
+            diagnosis_plots.plot_embedding(diagnosis.embedded),
+        )
+    return figures

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gormpo_density.data.behaviour import mujoco_warnings_logged
-from rl import diagnose, diagnosis_report, run, train
+from rl import diagnose, diagnosis_report, embedding, run, train
 
 TINY = (
     *("--device=cpu", "--quiet", "--set", "model.num_layers=2", "--set", "model.hidden_dims=[8]"),
@@ -45,6 +45,11 @@ def write_pendulum(path: Path, n_episodes: int = 40, length: int = 20) -> Path:
                 assert not terminated
     np.savez(path, **{k: np.array(v) for k, v in rows.items()}, episode=episode)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _few_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "MOST_STATES", 20)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +127,7 @@ def test_every_penalty_is_measured_under_every_policy(own, call) -> None:
     assert rows == [*ENSEMBLE, *DENSITY, "(random)", "(constant)"]
     assert out[-1] == f"report: {own / 'diagnosis' / 'report.html'}"
     plots = sorted(path.name for path in (own / "diagnosis" / "plots").iterdir())
-    assert plots == ["compounding.png", "tracking.png", "values.png"]
+    assert plots == ["compounding.png", "tracking.png", "tsne.png", "values.png"]
     assert {path: path.read_bytes() for path in before} == before
 
 
