@@ -123,8 +123,8 @@ def model_origin(name: str) -> str:
     if name in _BUILT_IN:
         return "built in"
     for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name == name and point.dist is not None:
-            return f"{point.dist.name} {point.dist.version}"
+        if point.name == name:
+            return f"{point.dist.name} {point.dist.version}" if point.dist else point.module
     return model_class(name).__module__
 
 
@@ -187,7 +187,7 @@ def suggestion(word: str, known: "tuple[str, ...] | list[str]") -> str:
 
 
 def _path(thing: Any) -> str:
-    return f"{thing.__module__}:{thing.__qualname__}"
+    return f"{thing.__module__}:{getattr(thing, '__qualname__', thing)}"
 
 
 def _installed(group: str) -> dict[str, str]:

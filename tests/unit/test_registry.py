@@ -1,3 +1,4 @@
+import functools
 import sys
 from importlib.metadata import EntryPoint
 
@@ -166,6 +167,14 @@ def test_a_penalty_kind_is_given_once(plug_in):
     for name in ("linear", "conformal", "gormpo-tanh"):
         with pytest.raises(ConfigError, match=f"'{name}' is taken by gormpo_density.penalty"):
             register_penalty(name)(formula)
+
+
+def test_a_penalty_without_a_name_of_its_own_can_be_registered():
+    half = functools.partial(torch.mul, 0.5)
+    register_penalty("half")(half)
+    register_penalty("half")(half)
+    with pytest.raises(ConfigError, match=r"'half' is taken by functools:functools\.partial"):
+        register_penalty("half")(functools.partial(torch.mul, 0.25))
 
 
 def test_an_unknown_penalty_is_answered_with_the_known(plug_in, monkeypatch):

@@ -60,6 +60,15 @@ def test_behaviour_cloning_is_the_clone_and_nothing_more(mopo) -> None:
     assert [file.name for file in (run.path / "policy").iterdir()] == ["clone.safetensors"]
 
 
+def test_noise_of_actions_lowers_what_a_policy_earns(mopo) -> None:
+    quiet = mopo("algorithm=bc", name="quiet").metrics
+    pushed = mopo(
+        "algorithm=bc", "evaluation.noise={action_rate: 1, loc: 1}", name="pushed"
+    ).metrics
+    assert pushed["return_mean"] < quiet["return_mean"] - 3
+    assert pushed["behaviour_return"] == quiet["behaviour_return"]
+
+
 def test_td3bc_is_better_than_its_data_without_a_model(mopo) -> None:
     run = mopo("algorithm=td3bc")
     assert run.metrics["return_mean"] > 5

@@ -80,6 +80,13 @@ def test_a_run_of_mopo_shows_everything(written) -> None:
     assert "a label only" in report.page
     assert "not on this machine" not in report.page
     assert "over-estimate" not in report.page
+    assert "under noise" not in report.page
+
+
+def test_noise_of_the_environment_is_told(written) -> None:
+    report = written("evaluation.noise={obs_rate: 1, obs_scale: 0.1}")
+    assert "All episodes in the environment are under noise" in report.page
+    assert "obs_rate 1, obs_scale 0.1" in report.page
 
 
 def test_a_clone_is_a_table_and_nothing_drawn(written) -> None:
