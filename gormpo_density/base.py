@@ -283,10 +283,11 @@ class DensityModel(Trainable, CalibratedScorer):
     ) -> dict[str, Any]:
         """Load a pair written by `save_model`, as {"model", "thr", "mean", "std"}.
 
+        GORMPO's own VAE and RealNVP are read too; see `gormpo_density.compat`.
         Stored hidden_dims that differ from given ones are a ModelFileError, as is a file that is
         missing, corrupt, hostile, or of another model.
         """
-        return persistence.load_pair(cls, Path(prefix), hidden_dims)
+        return persistence.load_pair(Path(prefix), cls, hidden_dims)
 
     @property
     def device(self) -> torch.device:

@@ -82,10 +82,11 @@ def save_model_folder(model: "DensityModel", folder: str | Path) -> None:
 
 
 def load_model(folder: str | Path, device: str = "cpu") -> "DensityModel":
-    """Load a model saved by `model.save(folder)`, or the model of a run folder.
+    """Load a model from what `model.save(folder)` or `model.save_model(prefix)` wrote, or a run.
 
     Args:
-        folder: Folder with `model.safetensors`, or a run folder with a `model/` in it.
+        folder: Folder with `model.safetensors`, or a run folder with a `model/` in it; or the
+            prefix of a pair of files, GORMPO's own too.
         device: Where to put the model.
 
     Raises:
@@ -93,6 +94,9 @@ def load_model(folder: str | Path, device: str = "cpu") -> "DensityModel":
             does not fit the model it names, or names one not known here (import or register its
             class first).
     """
+    if not any(path.is_file() for path in _places(Path(folder))) and is_pair(Path(folder)):
+        model: DensityModel = load_pair(Path(folder))["model"]
+        return model.to(device)
     path = _find(Path(folder))
     tensors, config = load_tensors(path)
     _check_version(config.get("format_version"), path)
@@ -125,8 +129,17 @@ def _build(tensors: dict[str, Tensor], config: dict[str, Any], device: str) -> "
     return model.to(device)
 
 
+def is_pair(prefix: Path) -> bool:
+    """Whether there is a pair of files `{prefix}_model.pth`, `{prefix}_meta_data.pkl`."""
+    return all(path.is_file() for path in _pair(prefix))
+
+
+def _places(folder: Path) -> tuple[Path, Path]:
+    return folder / _TENSORS, folder / "model" / _TENSORS
+
+
 def _find(folder: Path) -> Path:
-    for path in (folder / _TENSORS, folder / "model" / _TENSORS):
+    for path in _places(folder):
         if path.is_file():
             return path
     raise ModelFileError(f"{folder}: no {_TENSORS} in it, nor in its folder model/")
@@ -145,8 +158,13 @@ def save_pair(model: "DensityModel", prefix: Path, train_data: Data | None) -> N
         "threshold": model.threshold if model.has_threshold else None,
         **statistics,
     }
+    write_pair(prefix, model.state_dict(), metadata)
+
+
+def write_pair(prefix: Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors to `{prefix}_model.pth` and plain values to `{prefix}_meta_data.pkl`."""
     weights = io.BytesIO()  # torch.save to a full disk is a RuntimeError
-    torch.save({k: v.cpu() for k, v in model.state_dict().items()}, weights)
+    torch.save({k: v.cpu() for k, v in state.items()}, weights)
     with replacing(_pair(prefix)[0]) as temporary:
         temporary.write_bytes(weights.getvalue())
     with replacing(_pair(prefix)[1]) as temporary:
@@ -154,9 +172,21 @@ def save_pair(model: "DensityModel", prefix: Path, train_data: Data | None) -> N
 
 
 def load_pair(
-    cls: "type[DensityModel]", prefix: Path, hidden_dims: Sequence[int] | None
+    prefix: Path,
+    cls: "type[DensityModel] | None" = None,
+    hidden_dims: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Read what `save_pair` wrote, tensors by `weights_only`, numbers by a restricted unpickler.
+    """Read what `save_pair` wrote, or GORMPO.
+
+    Tensors are read by `weights_only`, numbers by a restricted unpickler.
+
+    Args:
+        prefix: Of the two files.
+        cls: What the model must be, or be of the same kind as; None takes any known one.
+        hidden_dims: What the file must have, if given.
+
+    Returns:
+        {"model", "thr", "mean", "std"}, and of GORMPO's own pairs "threshold_candidates".
 
     Raises:
         ModelFileError: A file is missing, corrupt, hostile or of a newer format, or holds another
@@ -165,18 +195,17 @@ def load_pair(
     weights, numbers = _pair(prefix)
     try:
         metadata = load_pickle(numbers)
-        _check_version(metadata["format_version"], prefix)
+        if "format_version" in metadata:
+            _check_version(metadata["format_version"], prefix)
         state = torch.load(weights, map_location="cpu", weights_only=True)
-        params = dict(metadata["params"])
-        _check_pair(cls, metadata["name"], params, hidden_dims)
-        with names_only():
-            model = cls(**params)
-        model.restore(state)
-        if metadata["threshold"] is not None:
-            model.threshold = metadata["threshold"]
-        return {"model": model, "thr": metadata["threshold"]} | {
-            k: metadata[k] for k in ("mean", "std")
-        }
+        if "format_version" in metadata:
+            found = _from_pair(metadata, state, cls)
+        else:
+            from gormpo_density.compat.pairs import from_gormpo
+
+            found = from_gormpo(metadata, state)
+        _check_pair(found["model"], cls, hidden_dims)
+        return found
     except ModelFileError:
         raise
     except (*_BROKEN, pickle.UnpicklingError, GormpoDensityError) as error:
@@ -184,15 +213,29 @@ def load_pair(
         raise ModelFileError(f"{prefix}: not a readable pair of files ({reason})") from error
 
 
+def _from_pair(
+    metadata: Mapping[str, Any], state: Mapping[str, Tensor], cls: "type[DensityModel] | None"
+) -> dict[str, Any]:
+    name, params = metadata["name"], dict(metadata["params"])
+    with names_only():
+        is_own = cls is not None and model_name(cls) == name  # perhaps found by no name
+        model = cls(**params) if cls and is_own else make_model(name, **params)
+    model.restore(state)
+    if metadata["threshold"] is not None:
+        model.threshold = metadata["threshold"]
+    statistics = {key: metadata[key] for key in ("mean", "std")}
+    return {"model": model, "thr": metadata["threshold"], **statistics}
+
+
 def _check_pair(
-    cls: "type[DensityModel]", name: str, params: Mapping[str, Any], hidden: Sequence[int] | None
+    model: "DensityModel", cls: "type[DensityModel] | None", hidden_dims: Sequence[int] | None
 ) -> None:
-    if name != model_name(cls):
+    name = model_name(model)
+    if cls is not None and model_name(cls) not in (name, getattr(model, "replaces", None)):
         raise ModelFileError(f"the files hold a {name!r}, not a {model_name(cls)!r}")
-    if hidden is not None and list(hidden) != list(params.get("hidden_dims", [])):
-        raise ModelFileError(
-            f"hidden_dims is {list(hidden)}, the file has {params.get('hidden_dims')}"
-        )
+    stored = model.params().get("hidden_dims", [])
+    if hidden_dims is not None and list(hidden_dims) != list(stored):
+        raise ModelFileError(f"hidden_dims is {list(hidden_dims)}, the file has {stored}")
 
 
 def _pair(prefix: Path) -> tuple[Path, Path]:

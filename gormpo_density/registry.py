@@ -28,6 +28,11 @@ _BUILT_IN = {
     "vae": "gormpo_density.models.vae:VAE",
     "vae_lstm": "gormpo_density.models.vae_lstm:VAELSTM",
 }
+#: Found by name in a saved folder, but not offered: they are only read from GORMPO's files.
+_READ_ONLY = {
+    "gormpo_realnvp": "gormpo_density.compat.models:GormpoRealNVP",
+    "gormpo_vae": "gormpo_density.compat.models:GormpoVAE",
+}
 _registered: "dict[str, type[DensityModel]]" = {}
 _penalties: "dict[str, Formula]" = {}
 _paths_allowed: ContextVar[bool] = ContextVar("_paths_allowed", default=True)
@@ -58,7 +63,8 @@ def register_model(name: str) -> Callable[[M], M]:
 
 def available_models() -> tuple[str, ...]:
     """Return every model name, sorted: built in, installed and registered."""
-    return tuple(sorted({*_BUILT_IN, *_installed(ENTRY_POINT_GROUP), *_registered}))
+    offered = {*_BUILT_IN, *_installed(ENTRY_POINT_GROUP), *_registered}
+    return tuple(sorted(offered - _READ_ONLY.keys()))
 
 
 def model_class(name: str) -> "type[DensityModel]":
@@ -70,7 +76,7 @@ def model_class(name: str) -> "type[DensityModel]":
     """
     if name in _registered:
         return _registered[name]
-    path = {**_installed(ENTRY_POINT_GROUP), **_BUILT_IN}.get(name)
+    path = {**_installed(ENTRY_POINT_GROUP), **_READ_ONLY, **_BUILT_IN}.get(name)
     if ":" in name and _paths_allowed.get():
         path = name
     if path is None:
@@ -112,7 +118,7 @@ def make_model(name: str, **params: Any) -> "DensityModel":
 def model_name(model: "DensityModel | type[DensityModel]") -> str:
     """Return the name a model is found under, "package.module:Class" when it has none."""
     cls = model if isinstance(model, type) else type(model)
-    named = {**_installed(ENTRY_POINT_GROUP), **_BUILT_IN}
+    named = {**_installed(ENTRY_POINT_GROUP), **_READ_ONLY, **_BUILT_IN}
     found = {path: name for name, path in named.items()}
     known = found | {_path(c): name for name, c in _registered.items()}
     return known.get(_path(cls), _path(cls))
