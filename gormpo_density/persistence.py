@@ -239,6 +239,4 @@ def _check_pair(
 
 
 def _pair(prefix: Path) -> tuple[Path, Path]:
-    return prefix.with_name(f"{prefix.name}_model.pth"), prefix.with_name(
-        f"{prefix.name}_meta_data.pkl"
-    )
+    return Path(f"{prefix}_model.pth"), Path(f"{prefix}_meta_data.pkl")

@@ -78,7 +78,7 @@ def penalise(
     penalty: Callable[[Tensor], Tensor],
     coef: float = 1.0,
     rows: str = "state_action",
-) -> Any:
+) -> PenalisedDynamics:
     """Make a model of the environment pay for leaving the data: reward - coef * penalty(row).
 
     With OfflineRL-Kit, one line is changed: `MOPOPolicy(penalise(dynamics, penalty), ...)`. Its
@@ -91,7 +91,7 @@ def penalise(
         rows: What the density model was fitted on: "state_action" or "next_state_action".
 
     Returns:
-        A `PenalisedDynamics`, which takes the place of dynamics.
+        What takes the place of dynamics.
 
     Raises:
         ConfigError: coef is negative or not finite, or rows is none of the two.

@@ -309,3 +309,10 @@ def test_a_pair_of_our_own_is_not_gormpos(tmp_path):
     )
     with pytest.raises(ModelFileError, match="nowhere: not a readable pair"):
         load_gormpo_pair("nowhere")
+
+
+def test_a_folder_without_a_model_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for nothing in (".", "/", "..", "absent"):
+        with pytest.raises(ModelFileError, match=r"no model\.safetensors in it"):
+            load_model(nothing)
