@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gormpo_density import DensityModel, load_model, make_model
+from gormpo_density.compat import GormpoModel
 from gormpo_density.config_files import read_config
 from gormpo_density.errors import ConfigError
 from gormpo_density.persistence import load_tensors, save_tensors
@@ -194,7 +195,8 @@ class Parts:
             return None
         model = load_model(config.density, str(self.data.device))
         _warn_of_other_splits("density", config.density, config)
-        return model, row_kind_of(config.density) or config.data.rows
+        rows = model.rows if isinstance(model, GormpoModel) else row_kind_of(config.density)
+        return model, rows or config.data.rows
 
     def new_density(self) -> DensityModel:
         """Return the density model of the configuration, not fitted."""

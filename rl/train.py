@@ -17,6 +17,7 @@ from gormpo_density.cli import (
 from gormpo_density.config import dump_config
 from gormpo_density.data.sources import absent_data
 from gormpo_density.errors import ConfigError
+from gormpo_density.persistence import is_pair
 from rl.config import MOPOConfig, load_mopo_config
 from rl.gormpo_keys import MOPO_KEYS, NOISE_DEFAULTS, NOISE_SWITCHES
 from rl.loggers import import_wandb
@@ -109,7 +110,7 @@ def _absent_parts(config: MOPOConfig) -> list[str]:
     return [
         f"{path} is not there (--{flag} RUN names another)"
         for flag, path in parts.items()
-        if path is not None and not path.exists()
+        if path is not None and not path.exists() and not is_pair(path)
     ]
 
 

@@ -22,7 +22,9 @@ SUPPORT = {
         "atomic",
         "registry",
         "fitting",
+        "compat",
         "config_files",
+        "flat_keys",
         "seeding",
     ),
 }

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gormpo_density import GMM
+from gormpo_density.compat import GormpoRealNVP
 from gormpo_density.config import dump_config
 from gormpo_density.errors import ConfigError
 from rl import parts as parts_module
@@ -186,6 +187,17 @@ def test_what_a_borrowed_density_model_scores_is_known(tmp_path) -> None:
     for kind, known in ((None, "state_action"), ("next_state_action", "next_state_action")):
         (tmp_path / "metrics.json").write_text(json.dumps({"density_rows": kind}))
         assert row_kind_of(tmp_path) == row_kind_of(tmp_path / "model") == known
+
+
+def test_a_pair_of_gormpos_scores_what_gormpo_fits_on(npz, tmp_path) -> None:
+    theirs = GormpoRealNVP(3, num_layers=2, hidden_dims=[4])
+    theirs.restore(theirs.state_dict())
+    theirs.save_model(tmp_path / "realnvp")
+    parts = parts_of(config_of(npz, f"density={tmp_path}/realnvp"), tmp_path / "stages")
+    model, rows = parts.density()
+    assert (type(model), rows) == (GormpoRealNVP, "next_state_action")
+    expected = theirs.score_samples(parts.data.rows(rows, "cal")).sort().values
+    assert torch.equal(model.calibration.scores, expected)
 
 
 def test_named_parts_are_read_once(npz, made, tmp_path, monkeypatch) -> None:
