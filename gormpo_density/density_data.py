@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 
 from gormpo_density.config import DataConfig
 from gormpo_density.data.files import load_rows
-from gormpo_density.data.sources import SUFFIXES, absent_data, data_file, load_transitions
+from gormpo_density.data.sources import (
+    SUFFIXES,
+    absent_data,
+    data_file,
+    load_transitions,
+    require_data_path,
+)
 from gormpo_density.data.sparse import sparsify
 from gormpo_density.data.splits import split_episodes
 from gormpo_density.data.transitions import DatasetInfo, Transitions
@@ -56,6 +62,7 @@ def load_density_data(config: DataConfig, seed: int, *, progress: bool = True) -
         ConfigError: A width that the configuration states is not the data's.
         DataError: The data is missing, malformed, or too small to split.
     """
+    require_data_path(config.data_path)
     data = _load(config, progress)
     left_out = None
     if config.sparse:

@@ -1,5 +1,6 @@
 """A density run from start to end: data, fit, calibration, evaluation, results."""
 
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from gormpo_density.base import DensityModel
-from gormpo_density.config import DensityConfig, dump_config
+from gormpo_density.config import DensityConfig, ExportConfig, dump_config
 from gormpo_density.data.ood import ood_rows
 from gormpo_density.density_data import DensityData, Rows, load_density_data, load_other_rows
 from gormpo_density.density_report import summarise, write_density_report
@@ -134,6 +135,23 @@ def _facts(config: DensityConfig, data: DensityData, model: DensityModel) -> dic
     for split, rows in data.rows.items():
         facts |= {f"{split}_rows": len(rows), f"{split}_episodes": data.n_episodes(split)}
     return facts
+
+
+def unwritable_exports(config: ExportConfig) -> list[str]:
+    """Return a line for each place of the `export` section that nothing can be written to."""
+    places = {
+        "model_prefix": (config.model_prefix and config.model_prefix.parent, "--model-save-path"),
+        "plots": (config.plots, "--fig-save-path"),
+    }
+    problems = []
+    for key, (folder, flag) in places.items():
+        if folder is None:
+            continue
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+            what = f"export.{key}: nothing can be written to {folder}"
+            problems.append(f"{what} ({flag} PATH names another)")
+    return problems
 
 
 def _export(config: DensityConfig, run: RunFolder, model: DensityModel, data: DensityData) -> None:

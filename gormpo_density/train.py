@@ -13,7 +13,7 @@ from gormpo_density.cli import (
 )
 from gormpo_density.config import DensityConfig, ExportConfig, dump_config, load_config
 from gormpo_density.density_data import check_density_data
-from gormpo_density.density_run import run_density
+from gormpo_density.density_run import run_density, unwritable_exports
 from gormpo_density.errors import ConfigError
 from gormpo_density.gormpo_keys import DENSITY_KEYS
 
@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.dry_run:
             _dry_run(config)
             continue
+        if problems := unwritable_exports(config.export):
+            raise ConfigError(problems)
         outcome = run_density(
             config,
             run_path(args, config.task, config.model.name, config.seed),
@@ -49,9 +51,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _dry_run(config: DensityConfig) -> None:
     print(dump_config(config), end="")
     resolve_device(config.device, dry_run=True)
-    absent = check_density_data(config.data, config.seed)
-    if absent is not None:
-        print(f"warning: {absent}", file=sys.stderr)
+    problems = unwritable_exports(config.export)
+    if absent := check_density_data(config.data, config.seed):
+        problems.append(absent)
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)
 
 
 if __name__ == "__main__":

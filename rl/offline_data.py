@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gormpo_density.config import DataConfig
-from gormpo_density.data.sources import load_transitions
+from gormpo_density.data.sources import load_transitions, require_data_path
 from gormpo_density.data.sparse import sparsify
 from gormpo_density.data.splits import split_episodes
 from gormpo_density.data.transitions import DatasetInfo, Transitions
@@ -150,6 +150,7 @@ def load_offline_data(
         ConfigError: A width that the configuration states is not the data's.
         DataError: The data is missing, malformed, or too small to split.
     """
+    require_data_path(config.data_path)
     data = load_transitions(config.dataset, config.data_path, config.data_dir, progress=progress)
     if config.sparse:
         data = sparsify(data)

@@ -38,6 +38,12 @@ def load_transitions(
     return load_dataset(dataset, progress=progress)
 
 
+def require_data_path(data_path: Path | None) -> None:
+    """Raise DataError, naming the flag, where the data of a run is a file that is not there."""
+    if data_path is not None and not data_path.exists():
+        raise DataError(f"{data_path}: no such file (--data_path FILE names another)")
+
+
 def data_file(dataset: str | None, data_path: Path | None, data_dir: Path | None) -> Path | None:
     """Return the file that the keys name; None for a dataset.
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gormpo_density import density_run
-from gormpo_density.config import dump_config, load_config
+from gormpo_density.config import ExportConfig, dump_config, load_config
 from gormpo_density.density_data import load_density_data
 from gormpo_density.density_run import fit_density, load_ood_sets, ood_base, run_density
 from gormpo_density.errors import ConfigError, DataError, RunFolderError
@@ -162,3 +162,15 @@ def test_another_file_is_a_set(config, data, tmp_path) -> None:
     np.savez(tmp_path / "other.npz", obs=np.ones((7, 2)), action=np.ones((7, 1)))
     name = str(tmp_path / "other.npz")
     assert load_ood_sets((name,), config, data)[name].tolist() == [[1, 1, 1]] * 6
+
+
+def test_where_nothing_can_be_written_is_known_beforehand(tmp_path, monkeypatch) -> None:
+    fine = ExportConfig(model_prefix=tmp_path / "new" / "folder" / "vae", plots=tmp_path)
+    assert density_run.unwritable_exports(fine) == density_run.unwritable_exports(ExportConfig())
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr(density_run.os, "access", lambda *_: False)
+    assert density_run.unwritable_exports(fine) == [
+        f"export.model_prefix: nothing can be written to {tmp_path / 'new' / 'folder'} "
+        "(--model-save-path PATH names another)",
+        f"export.plots: nothing can be written to {tmp_path} (--fig-save-path PATH names another)",
+    ]
