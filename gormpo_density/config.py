@@ -17,7 +17,8 @@ from gormpo_density.config_files import dump_yaml
 from gormpo_density.config_tree import COMMAND_LINE, ConfigTree
 from gormpo_density.data.ood import parse_level
 from gormpo_density.data.transitions import RowKind
-from gormpo_density.gormpo_keys import DENSITY_KEYS, FlatKeys
+from gormpo_density.flat_keys import FlatKeys
+from gormpo_density.gormpo_keys import DENSITY_KEYS
 from gormpo_density.model_config import (
     DEFAULT_MODEL,
     FindClass,
@@ -224,7 +225,7 @@ def resolve_config(
     Raises:
         ConfigError: Every problem at once, each with file and dotted path.
     """
-    keys.rename(tree)
+    keys.rename(tree, base.model_fields)
     if model is not None:
         switch_model(tree, model, find_class)
     tree.override(overrides, keys.aliases)

@@ -1,12 +1,14 @@
 """Configuration files: where they are looked for, and strict reading and writing of them.
 
 YAML is read as PyYAML's safe subset with its traps closed: `3e-4` and `1e6` are numbers (PyYAML
-takes them for text), a key given twice is an error, keys are text, dates stay text, and there are
-no tags. Anchors and merge keys work. A file ending in .json is read as JSON.
+takes them for text), a key given twice is an error (a warning at the top level, if the values are
+alike), keys are text, dates stay text, and there are no tags. Anchors and merge keys work. A file
+ending in .json is read as JSON.
 """
 
 import difflib
 import json
+import logging
 import math
 import re
 from collections.abc import Iterator
@@ -16,6 +18,8 @@ from typing import Any
 import yaml
 
 from gormpo_density.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _PACKAGE = Path(__file__).parent
@@ -28,17 +32,27 @@ _EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
 class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
+        seen: dict[str, yaml.Node] = {}
+        for key, value in node.value:
             if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
                 raise yaml.MarkedYAMLError(
                     problem="keys must be text", problem_mark=key.start_mark
                 )
             if key.value in seen:
                 problem = f"{key.value} is given twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(key.value)
+                if not (_is_top(key) and _are_alike(value, seen[key.value])):
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                logger.warning("line %d: %s, alike", key.start_mark.line + 1, problem)
+            seen[key.value] = value
         return node
+
+
+def _is_top(key: yaml.Node) -> bool:
+    return bool(key.start_mark.column == 0)
+
+
+def _are_alike(one: yaml.Node, other: yaml.Node) -> bool:
+    return isinstance(one, yaml.ScalarNode) and (one.tag, one.value) == (other.tag, other.value)
 
 
 class _Dumper(yaml.SafeDumper):

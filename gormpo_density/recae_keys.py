@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from gormpo_density.config_tree import COMMAND_LINE, ConfigTree
-from gormpo_density.gormpo_keys import FlatKeys
+from gormpo_density.flat_keys import FlatKeys
 
 logger = logging.getLogger(__name__)
 

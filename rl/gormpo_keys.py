@@ -8,7 +8,8 @@ penalty is a function of the calibrated surprise u; see `gormpo_density.penalty`
 import logging
 from collections.abc import Callable, Mapping
 
-from gormpo_density.config import ConfigTree, FlatKeys
+from gormpo_density.config import ConfigTree
+from gormpo_density.flat_keys import FlatKeys, drop, set_level
 
 logger = logging.getLogger(__name__)
 
@@ -74,13 +75,6 @@ def _set_temperature(tree: ConfigTree) -> None:
             tree.problems.append(f"{tree.origin('auto_alpha')}: auto_alpha must be true or false")
 
 
-def _set_level(tree: ConfigTree) -> None:
-    """Translate threshold_percentile: 5 is the false-alarm rate .05."""
-    value = tree.values["threshold_percentile"]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    tree.claim("threshold_percentile", "calibration.alpha", value / 100 if is_number else value)
-
-
 def _set_seed(tree: ConfigTree) -> None:
     """Translate a file's seeds, as long as it is one; several runs need the flag."""
     seeds = tree.values["seeds"]
@@ -134,9 +128,29 @@ def _set_number(tree: ConfigTree, key: str, name: str, origin: str) -> None:
 _TRANSLATIONS: Mapping[str, Callable[[ConfigTree], None]] = {
     "alpha": _set_temperature,
     "auto_alpha": _set_temperature,
-    "threshold_percentile": _set_level,
+    "threshold_percentile": set_level("threshold_percentile"),
     "seeds": _set_seed,
     **dict.fromkeys([*NOISE_SWITCHES, *NOISE_DEFAULTS], _set_noise),
 }
 
-MOPO_KEYS = FlatKeys(_ALIASES, _WITHOUT_EFFECT, _TRANSLATIONS)
+_DENSITY = "it describes the density model, which knows its own; --density RUN names one"
+
+_IN_FILES: Mapping[str, str] = dict.fromkeys(
+    ("hidden_dims", "activation", "time_dependent", "solver", "t0", "t1", "rtol", "atol"), _DENSITY
+)
+
+
+def _mend(tree: ConfigTree) -> None:
+    """Leave out a dynamics_model_dir that names no folder; GORMPO ignores it as well."""
+    if isinstance(tree.values.get("dynamics_model_dir"), bool):
+        drop(tree, {"dynamics_model_dir": "it names no folder; --dynamics RUN names one"})
+
+
+_NOTE = (
+    "read as a file of GORMPO's. Numbers differ here: the penalty is a function of the "
+    "calibrated surprise (penalty.kind=gormpo-tanh is GORMPO's), its coefficient counts in "
+    "standard deviations of the reward, and the policy starts from a clone of the data's. See "
+    "'Coming from GORMPO'"
+)
+
+MOPO_KEYS = FlatKeys(_ALIASES, _WITHOUT_EFFECT, _TRANSLATIONS, _IN_FILES, _mend, _NOTE)

@@ -6,7 +6,7 @@ VAE-LSTM's (l_win, code_size, ...), the power converter's (NUM_SAMPLES, ...), Re
 from collections.abc import Mapping
 
 from gormpo_density.config_tree import ConfigTree
-from gormpo_density.gormpo_keys import FlatKeys
+from gormpo_density.flat_keys import FlatKeys
 from gormpo_density.recae_keys import RECAE_KEYS
 
 _COMMON: Mapping[str, str] = {

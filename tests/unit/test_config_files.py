@@ -54,10 +54,17 @@ def test_an_anchor_repeats_values_without_sharing_them() -> None:
     assert values == {"a": {"n": 9, "m": 2}, "b": {"n": 1, "m": 2}, "c": {"n": 1, "m": 3}}
 
 
+def test_a_key_repeated_alike_at_the_top_is_told(caplog) -> None:
+    assert parse_yaml("a: 1\nb: 2\na: 1", "here") == {"a": 1, "b": 2}
+    assert caplog.messages == ["line 3: a is given twice, alike"]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("a: 1\nb: 2\na: 3", "f.yaml:3: a is given twice"),
+        ("a: 1\na: '1'", "f.yaml:2: a is given twice"),
+        ("a: [1]\na: [1]", "f.yaml:2: a is given twice"),
         ("fit:\n  lr: 1\n  lr: 1", "f.yaml:3: lr is given twice"),
         ("a: 1\n  b: 2", "f.yaml:2: mapping values are not allowed here"),
         ("a: [1, 2", "f.yaml:1: expected ',' or ']', but got '<stream end>'"),

@@ -6,7 +6,7 @@ import pytest
 from gormpo_density.config import ConfigTree, DensityConfig, density_config
 from gormpo_density.config_files import parse_yaml
 from gormpo_density.errors import ConfigError
-from gormpo_density.gormpo_keys import implied_model
+from gormpo_density.gormpo_keys import DENSITY_KEYS, implied_model
 
 DENSITY_FILE = """
 task: hopper-medium-v2
@@ -84,7 +84,7 @@ def test_synthetic_data_is_made_in_python() -> None:
 def test_keys_without_effect_are_named(caplog) -> None:
     with caplog.at_level(logging.WARNING):
         resolve("task: hopper-medium-v2\nverbose: true\nlog_freq: 10")
-    assert caplog.messages == [
+    assert caplog.messages[1:] == [
         "theirs.yaml: log_freq has no effect here: history.csv has every epoch",
         "theirs.yaml: verbose has no effect here: use --quiet",
     ]
@@ -99,7 +99,16 @@ def test_a_dash_and_an_underscore_in_a_key_are_the_same(caplog) -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "name"), [({"latent_dim": 3}, "vae"), ({"num_layers": 6}, "realnvp"), ({}, None)]
+    ("params", "name"),
+    [
+        ({"latent_dim": 3}, "vae"),
+        ({"num_layers": 6}, "realnvp"),
+        ({"bandwidth": 1.0}, "kde"),
+        ({"k_neighbors": 100}, "kde"),
+        ({"solver": "dopri5"}, "cnf"),
+        ({"timesteps": 1000}, "diffusion"),
+        ({}, None),
+    ],
 )
 def test_a_model_is_implied_by_its_keys(params, name) -> None:
     assert implied_model(params) == name
@@ -109,3 +118,81 @@ def test_flags_imply_a_model_as_well() -> None:
     assert resolve("task: hopper-medium-v2", "latent_dim=3").model.name == "vae"
     (line,) = problems("task: hopper-medium-v2\nmodel: {name: realnvp}", "latent_dim=3")
     assert line.startswith("command line: model.latent_dim is unknown")
+
+
+def settled(text: str) -> ConfigTree:
+    """Return what a file of GORMPO's says, before any model is looked for."""
+    tree = ConfigTree(parse_yaml(text, "theirs.yaml"), "theirs.yaml")
+    DENSITY_KEYS.rename(tree, DensityConfig.model_fields)
+    DENSITY_KEYS.translate(tree)
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value"),
+    [
+        ("t0: 0\nsolver: rk4", "model.solver", "rk4"),
+        ("t0: 0\nsolver: dopri5", "model.solver", None),
+        ("timesteps: 9\nhidden: 64\nlayers: 2", "model.hidden_dims", [64, 64]),
+        ("timesteps: 9\nhidden: 64", "model.hidden_dims", [64, 64, 64]),
+        ("timesteps: 9\nlayers: 1", "model.hidden_dims", [512]),
+        ("time-emb: 64", "model.time_dim", 64),
+        ("wd: 0.1", "fit.weight_decay", 0.1),
+        ("npz: own.npz", "data.data_path", "own.npz"),
+        ("percentile: 5", "calibration.alpha", 0.05),
+        ("latent_dim: 2\nobs_dim: [11]", "data.obs_dim", 11),
+        ("latent_dim: 2\nobs_dim: 11\naction_dim: 3\ninput_dim: 14", "data.input_dim", 14),
+        ("latent_dim: 2\nobs_dim: [11]\naction_dim: 3\ninput_dim: 2", "data.input_dim", None),
+        ("latent_dim: 2\ninput_dim: 2", "data.input_dim", None),
+    ],
+)
+def test_a_key_means_this(text: str, path: str, value: object) -> None:
+    tree = settled(text)
+    assert (tree.get(path), tree.problems) == (value, [])
+
+
+@pytest.mark.parametrize("layers", ["0", "two", "101", "true", "1.5"])
+def test_layers_are_a_small_whole_number(layers: str) -> None:
+    assert settled(f"timesteps: 9\nlayers: {layers}").problems == [
+        "theirs.yaml: hidden and layers must be whole numbers, layers 1 to 100"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "obs_dim: [11, 2]",
+            "theirs.yaml (obs_dim): data.obs_dim must be a valid integer, is [11, 2]",
+        ),
+        (
+            "percentile: 100",
+            "theirs.yaml (percentile): calibration.alpha must be less than 1, is 1.0",
+        ),
+        ("beta: -1", "theirs.yaml (beta): model.beta must be greater than or equal to 0, is -1"),
+        (
+            "batch: 2\nbatch_size: 2",
+            "theirs.yaml: batch",  # whichever of the two comes second
+        ),
+    ],
+)
+def test_a_wrong_value_is_an_error_under_its_name(text: str, line: str) -> None:
+    (told,) = problems(f"task: hopper-medium-v2\nlatent_dim: 2\n{text}")
+    assert told.startswith(line)
+
+
+def test_a_key_that_is_not_known_is_told_and_left_out(caplog) -> None:
+    config = resolve("task: hopper-medium-v2\nlatent_dim: 8\nlatent_dims: 9\nmood: good")
+    assert config.model.params["latent_dim"] == 8
+    assert caplog.messages[1:] == [
+        "theirs.yaml: latent_dims has no effect here: it is unknown (did you mean latent_dim?)",
+        "theirs.yaml: mood has no effect here: it is unknown",
+    ]
+
+
+@pytest.mark.parametrize("own", ["data_path: own.npz", "data_path: own.npz\nseed: 1"])
+def test_a_file_of_our_own_is_not_taken_for_gormpos(own: str, caplog) -> None:
+    assert resolve(own).data.data_path == Path("own.npz")
+    assert caplog.messages == []
+    (line,) = problems(f"{own}\nmood: good")
+    assert line.startswith("theirs.yaml: mood is unknown")

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from gormpo_density.config import FlatKeys
 from gormpo_density.errors import ConfigError
+from gormpo_density.gormpo_keys import DENSITY_KEYS
 from rl.config import MOPOConfig, NoiseConfig, load_mopo_config
 from rl.gormpo_keys import MOPO_KEYS, NOISE_DEFAULTS, NOISE_SWITCHES
 from rl.train import mopo_parser
@@ -96,10 +98,10 @@ def test_what_has_no_effect_is_named(key: str, tmp_path: Path, caplog) -> None:
         assert from_flags(f"--{key}", "x") == plain
         assert from_file(tmp_path, f"{key}: x") == plain
     reason = MOPO_KEYS.without_effect[key]
-    assert caplog.messages == [
-        f"{place}: {key} has no effect here: {reason}"
-        for place in ("command line", tmp_path / "theirs.yaml")
-    ]
+    of_flag, note, of_key = caplog.messages
+    assert of_flag == f"command line: {key} has no effect here: {reason}"
+    assert note == f"{tmp_path}/theirs.yaml: {MOPO_KEYS.note}"
+    assert of_key == f"{tmp_path}/theirs.yaml: {key} has no effect here: {reason}"
 
 
 @pytest.mark.parametrize(
@@ -198,4 +200,12 @@ rollout-length: 3
     assert config.density == Path("models/hopper_medium/realnvp")
     assert (config.penalty.name, config.penalty.kind) == ("density", "tanh")
     assert (config.penalty.coef, config.rollout.length, config.sac.epochs) == (0.05, 3, 1000)
-    assert [message.split()[1] for message in caplog.messages] == ["algo_name", "density_model"]
+    named = [message.split()[1] for message in caplog.messages[1:]]
+    assert named == ["algo_name", "density_model"]
+
+
+@pytest.mark.parametrize("keys", [MOPO_KEYS, DENSITY_KEYS], ids=["policy", "density"])
+def test_every_key_is_on_the_page_for_people_who_come_from_gormpo(keys: FlatKeys) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "coming_from_gormpo.md").read_text()
+    known = {*keys.aliases, *keys.without_effect, *keys.translations, *keys.in_files}
+    assert [key for key in sorted(known) if f"`{key}`" not in page] == []
