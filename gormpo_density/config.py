@@ -31,6 +31,7 @@ from gormpo_density.registry import model_class
 from gormpo_density.schema import Section, signature_model
 
 __all__ = [
+    "COMMAND_LINE",
     "CalibrationConfig",
     "ConfigTree",
     "DataConfig",

@@ -236,9 +236,12 @@ class OODPenalty:
 
     def with_surprise(self, x: ArrayT) -> tuple[ArrayT, ArrayT]:
         """Return the penalty (B,) and u (B,), not clipped, of x, which is scored once."""
-        score = _tensor(self.model.score_samples(x, self.score))
-        u = self.calibration.surprise(score)
-        return _as_kind(self.coef * self._of_score(score), x), _as_kind(u, x)
+        penalty, u = self.of_score(_tensor(self.model.score_samples(x, self.score)))
+        return _as_kind(penalty, x), _as_kind(u, x)
+
+    def of_score(self, score: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the penalty (B,) and u (B,), not clipped, of known scores (B,)."""
+        return self.coef * self._of_score(score), self.calibration.surprise(score)
 
     def _of_score(self, score: Tensor) -> Tensor:
         if self.kind in GORMPO_KINDS:

@@ -2,12 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 from torch import Tensor
 
-from gormpo_density.arrays import check_shape
+from gormpo_density.arrays import check_finite, check_shape
 from gormpo_density.base import DensityModel
+from gormpo_density.calibration import Calibration
 from gormpo_density.errors import ConfigError, ShapeError
 
 State = TypeVar("State", bound="tuple[Tensor, ...]")
@@ -29,6 +31,9 @@ class SequenceModel(DensityModel, Generic[State]):
     A subclass gives `_empty_state` and `_step` besides what every `DensityModel` gives, and a
     constructor with at least the arguments below.
 
+    A single step can have a threshold of its own, `calibrate_steps`, kept in `calibrations` under
+    the name `STEP`; the scores of whole sequences are calibrated as those of every model are.
+
     Args:
         n_features: Channels D of a time step.
         window: Time steps of a sub-window.
@@ -37,6 +42,9 @@ class SequenceModel(DensityModel, Generic[State]):
     Raises:
         ConfigError: One of them is not a positive integer.
     """
+
+    #: Name under which `calibrations` has the calibration of single steps.
+    STEP: ClassVar[str] = "step"
 
     def __init__(self, n_features: int, window: int, sequence_length: int) -> None:
         sizes = {"n_features": n_features, "window": window, "sequence_length": sequence_length}
@@ -125,3 +133,34 @@ class SequenceModel(DensityModel, Generic[State]):
         if self.score_kind != "surrogate":
             score = score + self.standardizer.log_abs_det / self.sequence_length
         return self._finite(score, window_t), state
+
+    @torch.no_grad()
+    def calibrate_steps(
+        self,
+        window_t: Tensor,
+        state: State,
+        alpha: float = 0.05,
+        n_episodes: int | None = None,
+    ) -> Calibration:
+        """Set the threshold of single steps, log p(w_t | w_<t), from those of normal sequences.
+
+        Args:
+            window_t: Sub-windows (n, window, D) of sequences that fitting never saw, data units.
+            state: Of n rows: what was remembered of what went before each.
+            alpha: False-alarm rate in (0, 1).
+            n_episodes: Number of sequences the steps come from, kept beside the guarantee.
+
+        Returns:
+            The calibration, also kept in `calibrations` under `STEP`.
+
+        Raises:
+            NotFittedError: The model was never fitted.
+            ShapeError: window_t is not (n, window, D).
+            DataError: There are no rows, a value is NaN or infinite (column named), or alpha is
+                not in (0, 1).
+        """
+        self._require_fitted()
+        scores, _ = self.step(window_t, state)
+        check_finite(window_t, "window_t")
+        self.calibrations[self.STEP] = Calibration.from_scores(scores, alpha, n_episodes)
+        return self.calibrations[self.STEP]

@@ -3,23 +3,26 @@
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gormpo_density import DensityModel
+from gormpo_density import DensityModel, SequenceModel
 from gormpo_density.data.behaviour import ENV_IDS
 from gormpo_density.errors import ConfigError, DataError
 from rl.baselines import TD3BC
 from rl.buffer import Layout, MixedBuffer
 from rl.config import MOPOConfig
+from rl.density_parts import check_density
 from rl.dynamics import EnsembleDynamics
 from rl.evaluate import check_environment
+from rl.history import recall_for
 from rl.learned_termination import Outcomes, fit_termination
 from rl.mopo import Learner, Loop, Probe
 from rl.offline_data import OfflineData, load_offline_data
 from rl.parts import Parts
-from rl.penalties import Penalty, make_penalty, row_problems
+from rl.penalties import Penalty, make_penalty
 from rl.penalty_control import COEFFICIENTS, auto_coefficient, calibrate_on_policy
 from rl.policy import Gaussian, TanhGaussianPolicy
 from rl.rollout import Rollouts
@@ -46,6 +49,7 @@ class Setup:
         dynamics: None for an algorithm without a model.
         density: None where nothing needs it.
         row_kind: What the density model scores.
+        beside: The model of paths beside it; None where there is none.
         penalty: None for an algorithm without a model.
         dynamics_history: Curves of the ensemble's training; empty where it was not trained here.
     """
@@ -57,6 +61,7 @@ class Setup:
     dynamics: EnsembleDynamics | None = None
     density: DensityModel | None = None
     row_kind: str = "state_action"
+    beside: SequenceModel[Any] | None = None
     penalty: Penalty | None = None
     dynamics_history: dict[str, list[float]] | None = None
 
@@ -124,7 +129,11 @@ def _check_before_training(
     if config.penalty.name == "disagreement" and members < 2:
         raise ConfigError("penalty 'disagreement' needs two members of the ensemble, there is one")
     if config.penalty.needs_density:
-        _check_density(config, data, parts)
+        if parts.named_density is None:
+            data.rows(config.data.rows, "cal")
+        check_density(
+            config, data, *(parts.named_density or (parts.new_density(), config.data.rows))
+        )
     if config.rollout.termination != "learned":
         termination_rule(config.rollout.termination, env_id)
     if config.rollout.starts > len(data.splits["train"]):
@@ -142,29 +151,34 @@ def _assemble_mopo(
     clone: TanhGaussianPolicy,
     checkpoints: Path,
 ) -> Setup:
-    density, row_kind = None, "state_action"
+    density, row_kind, beside = None, "state_action", None
     if config.penalty.needs_density:
         density, row_kind = parts.density()
+        beside = parts.beside(row_kind)
     dynamics = parts.dynamics()
-    if density is not None and config.penalty.calibrate_on == "policy":
-        calibrate_on_policy(
-            density,
-            row_kind,
-            data.obs[data.splits["cal"]],
-            clone.act,
-            dynamics,
-            _generator(data, config.seed, 1),
-            alpha=config.calibration.alpha,
-            score=config.penalty.score,
-            n_episodes=data.n_episodes("cal"),
-        )
-    cal = data.splits["cal"]
+    recall = recall_for(data, row_kind, density, beside)
+    cal, train = data.splits["cal"], data.splits["train"]
+    for scored in (density, beside):
+        if scored is not None and config.penalty.calibrate_on == "policy":
+            calibrate_on_policy(
+                scored,
+                row_kind,
+                data.obs[cal],
+                clone.act,
+                dynamics,
+                _generator(data, config.seed, 1),
+                alpha=config.calibration.alpha,
+                score=config.penalty.score,
+                n_episodes=data.n_episodes("cal"),
+                memory=recall and recall(cal),
+            )
     penalty = make_penalty(
         config.penalty,
         density=density,
         row_kind=row_kind,
         dynamics=dynamics,
         held_out=(data.obs[cal], data.action[cal]),
+        beside=beside,
     )
     generator = _generator(data, config.seed, 2)
     model = TransitionModel(
@@ -175,29 +189,14 @@ def _assemble_mopo(
         truncate=config.penalty.truncate,
         generator=generator,
     )
-    starts = data.obs[data.splits["train"]]
+    starts = data.obs[train]
     layout = Layout(data.obs_dim, data.action_dim)
-    rollouts = Rollouts(model, starts, clone, config.rollout, layout, generator)
+    of_starts = recall and (lambda chosen: recall(train[chosen]))
+    rollouts = Rollouts(model, starts, clone, config.rollout, layout, generator, of_starts)
     learner = _new_sac(config, data, parts, clone, penalty)
     loop = _loop(config, data, learner, rollouts, clone, checkpoints)
     history = parts.dynamics_history
-    return Setup(data, env_id, clone, loop, dynamics, density, row_kind, penalty, history)
-
-
-def _check_density(config: MOPOConfig, data: OfflineData, parts: Parts) -> None:
-    """Find out whether the density model, of a run or still to be fitted, can give the penalty.
-
-    Raises:
-        ConfigError: It scores other rows, or has no such score.
-    """
-    if parts.named_density is None:
-        density = parts.new_density()
-        data.rows(config.data.rows, "cal")
-    else:
-        density, row_kind = parts.named_density
-        if problems := row_problems(density, row_kind, data.obs_dim, data.action_dim):
-            raise ConfigError(problems)
-    density.score_name(config.penalty.score)
+    return Setup(data, env_id, clone, loop, dynamics, density, row_kind, beside, penalty, history)
 
 
 def termination_of(config: MOPOConfig, data: OfflineData, env_id: str) -> Termination:

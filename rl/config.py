@@ -1,7 +1,7 @@
 """The configuration of a MOPO run: a density run's sections, and those of the loop around it.
 
 task, seed, device, data, model, fit, calibration    the density model, as in a density run
-density, dynamics, penalty, bc, fqe, rollout, sac, evaluation, algorithm
+density, history, dynamics, penalty, bc, fqe, rollout, sac, evaluation, algorithm
 """
 
 from collections.abc import Iterable
@@ -32,6 +32,7 @@ from gormpo_density.config import (
 from gormpo_density.penalty import check_kind
 from gormpo_density.registry import available_penalties
 from rl.gormpo_keys import MOPO_KEYS
+from rl.path_model import refined_by
 
 PenaltyName = Literal["none", "mopo", "disagreement", "total_std", "density", "combination"]
 Algorithm = Literal["mopo", "bc", "td3bc"]
@@ -118,6 +119,22 @@ class PenaltyConfig(Section):
     def needs_density(self) -> bool:
         """Whether a density model takes part."""
         return self.name in ("density", "combination") or self.truncate is not None
+
+
+class HistoryConfig(Section):
+    """Models of paths: sequences of rows, such as a VAE-LSTM's, as `model` or beside it.
+
+    Attributes:
+        length: Rows of a sequence that one is fitted on. Half of them are what it is shown of the
+            data before a rollout, the other half is left to the rollout.
+        sequences: Most sequences that it is fitted on, drawn at random.
+        beside: Put a VAE-LSTM (`rl.path_model`) beside the model of rows that `model` or `density`
+            names; the larger of both surprises counts.
+    """
+
+    length: Annotated[int, Ge(2)] = 16
+    sequences: PositiveInt = 10_000
+    beside: bool = False
 
 
 class BCConfig(Section):
@@ -262,6 +279,7 @@ class MOPOConfig(RunConfig):
         data: The transitions.
         algorithm: "mopo", or a baseline without a model: "bc" or "td3bc".
         density: Run folder of the density model; None trains the one of `model` and `fit`.
+        history: Density models of paths.
         dynamics: The ensemble.
         penalty: The penalty of model transitions.
         bc: Behaviour cloning.
@@ -274,6 +292,7 @@ class MOPOConfig(RunConfig):
     data: DataConfig = DataConfig()
     algorithm: Algorithm = "mopo"
     density: UserPath | None = None
+    history: HistoryConfig = HistoryConfig()
     dynamics: DynamicsConfig = DynamicsConfig()
     penalty: PenaltyConfig = PenaltyConfig()
     bc: BCConfig = BCConfig()
@@ -286,5 +305,10 @@ class MOPOConfig(RunConfig):
 def load_mopo_config(
     name: str | Path | None, overrides: Iterable[str] = (), *, model: str | None = None
 ) -> MOPOConfig:
-    """Read, override and check a configuration; see `gormpo_density.config.load_config`."""
-    return resolve_config(ConfigTree.read(name), overrides, model, MOPOConfig, MOPO_KEYS)
+    """Read, override and check a configuration; see `gormpo_density.config.load_config`.
+
+    A VAE-LSTM is of paths here: what is not said of it is as `rl.path_model` has it.
+    """
+    tree = ConfigTree.read(name)
+    refine = refined_by(tree, MOPOConfig)
+    return resolve_config(tree, overrides, model, MOPOConfig, MOPO_KEYS, refine=refine)

@@ -8,6 +8,7 @@ are held against.
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gormpo_density import DensityModel
+from gormpo_density import DensityModel, SequenceModel
 from gormpo_density.errors import ConfigError
 from gormpo_density.metrics import Interval
 from rl.assembly import termination_of
@@ -24,12 +25,14 @@ from rl.dynamics import EnsembleDynamics
 from rl.embedding import embed_states, visited_states
 from rl.error_tracking import compare_penalties, rank_correlations, worst_row_auroc
 from rl.evaluate import Actor
+from rl.history import Memory, Recall, recall_for
 from rl.model_error import ModelErrors, ModelProbe
 from rl.offline_data import OfflineData
-from rl.penalties import Penalty, ProposedStep, make_penalty
+from rl.penalties import Penalty, make_penalty
 from rl.policy import TanhGaussianPolicy
 from rl.saved_run import SavedMOPORun
 from rl.simulator import open_simulator
+from rl.step_scores import ProposedStep
 from rl.termination import Termination
 from rl.uncertainty import UNCERTAINTIES
 
@@ -48,6 +51,7 @@ def all_penalties(
     dynamics: EnsembleDynamics,
     density: DensityModel | None,
     row_kind: str,
+    beside: SequenceModel[Any] | None = None,
 ) -> dict[str, Penalty]:
     """Return every penalty there is, as a run with this configuration would use it.
 
@@ -59,6 +63,7 @@ def all_penalties(
         dynamics: The fitted ensemble; a single member never disagrees, so that is left out.
         density: A calibrated model; None leaves its penalties out.
         row_kind: What it scores.
+        beside: A calibrated model of paths, whose surprise counts where it is the larger.
 
     Raises:
         GormpoDensityError: See `make_penalty`.
@@ -73,6 +78,7 @@ def all_penalties(
             row_kind=row_kind,
             dynamics=dynamics,
             held_out=(data.obs[cal], data.action[cal]),
+            beside=beside,
         )
         for name in names
     }
@@ -85,6 +91,7 @@ class PenaltyScores:
         dynamics: The ensemble.
         penalties: By name. With "density" comes its u, unclipped, as "surprise".
         generator: Source of the score "random", on the device of the ensemble.
+        recall: Gives the memory of what went before rows of the data, for a penalty of paths.
     """
 
     def __init__(
@@ -92,22 +99,28 @@ class PenaltyScores:
         dynamics: EnsembleDynamics,
         penalties: Mapping[str, Penalty],
         generator: torch.Generator,
+        recall: Recall | None = None,
     ) -> None:
         self.dynamics = dynamics
         self.penalties = penalties
         self.generator = generator
+        self.recall = recall
 
-    def __call__(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> dict[str, Tensor]:
-        """Return the penalties (B,) by name, the trivial ones last."""
-        step = ProposedStep(obs, action, next_obs, self.dynamics.predict(obs, action))
+    def __call__(
+        self, obs: Tensor, action: Tensor, next_obs: Tensor, memory: Memory | None = None
+    ) -> tuple[dict[str, Tensor], Memory | None]:
+        """Return the penalties (B,) by name, the trivial ones last, and the memory after them."""
+        step = ProposedStep(obs, action, next_obs, self.dynamics.predict(obs, action), memory)
         scores = {}
         for name, penalty in self.penalties.items():
             value = penalty(step)
+            memory = value.memory or memory  # of one model, the same for all that ask it
             if name == "density" and value.surprise is not None:
                 scores["surprise"] = value.surprise
             scores[name] = value.penalty
         random = torch.rand(len(obs), generator=self.generator, device=obs.device)
-        return scores | dict(zip(TRIVIAL, (random, torch.zeros_like(random)), strict=True))
+        trivial = dict(zip(TRIVIAL, (random, torch.zeros_like(random)), strict=True))
+        return scores | trivial, memory
 
 
 def probing_actors(clone: TanhGaussianPolicy, generator: torch.Generator) -> dict[str, Actor]:
@@ -186,12 +199,13 @@ def measure_errors(
     generator = scores.generator
     test = data.splits["test"]
     order = torch.randperm(len(test), generator=generator, device=data.device)
-    starts = data.obs[test[order[: plan.starts]]]
+    rows = test[order[: plan.starts]]
+    starts, memory = data.obs[rows], scores.recall and scores.recall(rows)
     with open_simulator(env_id) as simulator:
         probe = ModelProbe(scores.dynamics, simulator, scores, termination, generator)
         shown = tqdm(actors.items(), desc="rollouts", disable=not progress)
         return ModelErrors.joined(
-            [probe.measure(starts, {n: a}, horizon=plan.horizon) for n, a in shown]
+            [probe.measure(starts, {n: a}, horizon=plan.horizon, memory=memory) for n, a in shown]
         )
 
 
@@ -254,15 +268,16 @@ def diagnose(run: SavedMOPORun, plan: RolloutPlan, *, progress: bool = False) ->
     """
     generator = torch.Generator(run.data.device).manual_seed(plan.seed)
     penalties = all_penalties(
-        run.config.penalty, run.data, run.dynamics, run.density, run.row_kind
+        run.config.penalty, run.data, run.dynamics, run.density, run.row_kind, run.beside
     )
+    recall = recall_for(run.data, run.row_kind, run.density, run.beside)
     actors = probing_actors(run.clone, generator)
     actors["policy"] = functools.partial(run.policy.act, generator=generator)
     errors = measure_errors(
         plan,
         run.env_id,
         run.data,
-        PenaltyScores(run.dynamics, penalties, generator),
+        PenaltyScores(run.dynamics, penalties, generator, recall),
         actors,
         termination_of(run.config, run.data, run.env_id),
         progress=progress,

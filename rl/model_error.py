@@ -15,11 +15,14 @@ from torch import Tensor
 
 from gormpo_density.errors import DataError
 from rl.evaluate import Actor
+from rl.history import Memory, picked
 from rl.simulator import Array, Simulator
 from rl.termination import Termination
 
 Floats = NDArray[np.float64]
-Scores = Callable[[Tensor, Tensor, Tensor], Mapping[str, Tensor]]
+Scores = Callable[
+    [Tensor, Tensor, Tensor, Memory | None], tuple[Mapping[str, Tensor], Memory | None]
+]
 
 _LARGEST_ENTRY = 100.0  # of a state that the simulator is put into
 
@@ -99,9 +102,9 @@ class ModelProbe:
     Attributes:
         dynamics: The model.
         simulator: Of its environment.
-        penalties: Function of (obs, action, next_obs) that gives penalties (B,) by name, always
-            the same names; each is high where a large error is expected. next_obs is the
-            rollout's.
+        penalties: Function of (obs, action, next_obs, memory) that gives penalties (B,) by name,
+            always the same names, and the memory for the next step; each is high where a large
+            error is expected. next_obs is the rollout's.
         termination: Which transitions end in a terminal state.
         generator: Source of the model's noise, on its device.
     """
@@ -114,7 +117,12 @@ class ModelProbe:
 
     @torch.no_grad()
     def measure(
-        self, starts: Tensor, policies: Mapping[str, Actor], *, horizon: int
+        self,
+        starts: Tensor,
+        policies: Mapping[str, Actor],
+        *,
+        horizon: int,
+        memory: Memory | None = None,
     ) -> ModelErrors:
         """Roll the model out under each policy and compare every step with the simulator.
 
@@ -126,6 +134,7 @@ class ModelProbe:
             starts: Observations (N, O), on the model's device.
             policies: By name; actions are clipped to the action space.
             horizon: Steps of a rollout, at least 1.
+            memory: Of what went before each start, where a penalty is of paths.
 
         Raises:
             DataError: No start can be restored, or a measured value is NaN or infinite.
@@ -133,26 +142,34 @@ class ModelProbe:
         number = np.flatnonzero(self.simulator.is_state(_numpy(starts)))
         if len(number) == 0:
             raise DataError(f"none of {len(starts)} start states can be set in the simulator")
+        known = torch.from_numpy(number).to(starts.device)
+        start = starts[known], picked(memory, known)
         parts = [
             step
             for name, act in policies.items()
-            for step in self._follow(name, act, number, starts[torch.from_numpy(number)], horizon)
+            for step in self._follow(name, act, number, start, horizon)
         ]
         errors = ModelErrors.joined(parts)
         _check(errors)
         return errors
 
     def _follow(
-        self, name: str, act: Actor, number: NDArray[np.int64], obs: Tensor, horizon: int
+        self,
+        name: str,
+        act: Actor,
+        number: NDArray[np.int64],
+        start: tuple[Tensor, Memory | None],
+        horizon: int,
     ) -> Iterator[ModelErrors]:
-        """Yield the errors of each step from starts of these numbers."""
+        """Yield the errors of each step from starts of these numbers, states and memories."""
+        obs, memory = start
         low, high = self._action_bounds(obs)
         truth: Array = _numpy(obs)
         for step in range(1, horizon + 1):
             action = act(obs).clamp(low, high)
             next_obs, _ = self.dynamics.sample(obs, action, self.generator)
             truth = self.simulator.advance(truth, _numpy(action))
-            penalties = self.penalties(obs, action, next_obs)
+            penalties, memory = self.penalties(obs, action, next_obs, memory)
             errors = ModelErrors(
                 np.full(len(number), name),
                 number,
@@ -165,7 +182,8 @@ class ModelProbe:
             goes_on = ~self.termination(obs, action, next_obs)
             goes_on &= (next_obs.abs() < _LARGEST_ENTRY).all(1)
             kept = goes_on.cpu().numpy()
-            obs, number, truth = next_obs[goes_on], number[kept], truth[kept]
+            obs, memory = next_obs[goes_on], picked(memory, goes_on)
+            number, truth = number[kept], truth[kept]
 
     def _error(self, obs: Tensor, action: Tensor) -> Floats:
         """Distance of the model's mean from what truly follows (B,)."""

@@ -60,9 +60,9 @@ class OfflineData:
         """Where the tensors are."""
         return self.obs.device
 
-    def rows(self, kind: str, split: str) -> Tensor:
-        """Return the rows (n, D) of a split that a density model scores; see `Transitions`."""
-        i = self.splits[split]
+    def rows(self, kind: str, split: str | None = None) -> Tensor:
+        """Return the rows (n, D) of a split, or all, that a density model scores."""
+        i = slice(None) if split is None else self.splits[split]
         match kind:
             case "state_action":
                 return torch.cat([self.obs[i], self.action[i]], 1)

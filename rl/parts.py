@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gormpo_density import DensityModel, load_model, make_model
+from gormpo_density import DensityModel, SequenceModel, load_model
 from gormpo_density.compat import GormpoModel
 from gormpo_density.config_files import read_config
 from gormpo_density.errors import ConfigError
 from gormpo_density.persistence import load_tensors, save_tensors
 from gormpo_density.seeding import reinitialise
+from rl import path_model
 from rl.config import MOPOConfig
 from rl.critics import TwinCritic
+from rl.density_parts import DensityParts
 from rl.dynamics import EnsembleDynamics, load_dynamics
 from rl.offline_data import OfflineData
 from rl.policy import TanhGaussianPolicy
@@ -61,6 +63,7 @@ class Parts:
         self.action_bounds = action_bounds
         self.stages = stages
         self.progress = progress
+        self._densities = DensityParts(config, data, stages, progress=progress)
         self.clone_loss = float("nan")
         self.dynamics_history: dict[str, list[float]] = {}
 
@@ -181,11 +184,24 @@ class Parts:
         Raises:
             ConfigError: The data's rows cannot be scored in a rollout.
         """
-        config, data = self.config, self.data
-        model, rows = self.named_density or (self._trained_density(), config.data.rows)
-        alpha, score = config.calibration.alpha, config.penalty.score
-        model.calibrate(data.rows(rows, "cal"), alpha, score, data.n_episodes("cal"))
+        model, rows = self.named_density or (self._trained_density(), self.config.data.rows)
+        self._densities.calibrate(model, rows)
         return model, rows
+
+    def beside(self, rows: str) -> SequenceModel[Any] | None:
+        """Return the model of paths of such rows that is put beside the model of rows, if one is.
+
+        Raises:
+            ConfigError: The data's rows cannot be scored in a rollout.
+            DataError: No episode is long enough.
+        """
+        if not self.config.history.beside:
+            return None
+        section = {"name": path_model.NAME, **path_model.MODEL}
+        model = self._densities.trained(section, path_model.FIT, rows)
+        assert isinstance(model, SequenceModel)
+        self._densities.calibrate(model, rows)
+        return model
 
     @cached_property
     def named_density(self) -> tuple[DensityModel, str] | None:
@@ -200,35 +216,11 @@ class Parts:
 
     def new_density(self) -> DensityModel:
         """Return the density model of the configuration, not fitted."""
-        width, model = self.data.obs_dim + self.data.action_dim, self.config.model
-        made = make_model(model.name, input_dim=width, **model.params)
-        return made.to(self.data.device)
+        return self._densities.new(**dict(self.config.model))
 
     def _trained_density(self) -> DensityModel:
-        config, data = self.config, self.data
-        rows = config.data.rows
-        train, val = (data.rows(rows, split) for split in ("train", "val"))
-        key = {
-            "data": data.fingerprint,
-            "rows": rows,
-            "model": _plain(config.model),
-            "fit": _plain(config.fit),
-            "seed": config.seed,
-        }
-        with self.stages.stage("density", key) as (folder, is_finished):
-            if is_finished:
-                return load_model(folder, str(data.device))
-            model = self.new_density()
-            model.fit(
-                train,
-                val,
-                **dict(config.fit),
-                seed=config.seed,
-                checkpoint=folder / "fit.safetensors",
-                progress=self.progress,
-            )
-            model.save(folder)
-        return model
+        config = self.config
+        return self._densities.trained(_plain(config.model), _plain(config.fit), config.data.rows)
 
     def _clone_key(self) -> dict[str, Any]:
         return {

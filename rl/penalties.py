@@ -10,110 +10,35 @@ one coefficient means about the same for all, and u the surprise of a calibrated
     density                        kind(u), see `gormpo_density.penalty`
     combination                    x / med(x) * e^(weight min(u, cap)), x = total_std
 
-Each is at least 0 and depends on its row alone, but for two of GORMPO's kinds: "gormpo-linear"
-depends on the batch and, like "gormpo-tanh_reg", can be negative.
+u is of the row alone, of the path that led to it, or the larger of both; see `rl.step_scores`.
+Each is at least 0 and depends on its row, and on what went before it, alone, but for two of
+GORMPO's kinds: "gormpo-linear" depends on the batch and, like "gormpo-tanh_reg", can be negative.
 """
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from gormpo_density import DensityModel, OODPenalty
-from gormpo_density.errors import ConfigError
-from gormpo_density.penalty import GORMPO_KINDS
+from gormpo_density import DensityModel, OODPenalty, SequenceModel
+from gormpo_density.errors import ConfigError, NotCalibratedError
 from rl.config import PenaltyConfig
-from rl.dynamics import EnsembleDynamics, Prediction
+from rl.dynamics import EnsembleDynamics
+from rl.step_scores import (
+    LARGEST,
+    HistoryScorer,
+    LargestScorer,
+    PenaltyValue,
+    ProposedStep,
+    Scorer,
+    StepScorer,
+    row_problems,
+)
 from rl.uncertainty import Uncertainty
 
-#: Largest penalty where no cap says another: a hundred typical rows.
-LARGEST = 100.0
 #: Largest u there is: that of a row that cannot be scored.
 LARGEST_SURPRISE = 1e6
-
-
-class ProposedStep(NamedTuple):
-    """A batch of transitions that the model proposes.
-
-    Attributes:
-        obs: (B, O).
-        action: (B, A).
-        next_obs: (B, O), sampled from the model.
-        prediction: Of all members; None where the penalty does not need it.
-    """
-
-    obs: Tensor
-    action: Tensor
-    next_obs: Tensor
-    prediction: Prediction | None = None
-
-
-class PenaltyValue(NamedTuple):
-    """What a batch of transitions costs.
-
-    Attributes:
-        penalty: (B,), without a unit, before the coefficient.
-        surprise: u (B,), not clipped to [0, cap]; None where no density model takes part.
-    """
-
-    penalty: Tensor
-    surprise: Tensor | None
-
-
-#: What a density model scores of a step, by the kind of rows it was fitted on.
-ROWS: dict[str, Callable[[ProposedStep], Tensor]] = {
-    "state_action": lambda step: torch.cat([step.obs, step.action], dim=1),
-    "next_state_action": lambda step: torch.cat([step.next_obs, step.action], dim=1),
-}
-
-
-def row_problems(density: DensityModel, row_kind: str, obs_dim: int, action_dim: int) -> list[str]:
-    """Return a line for each reason why a density model cannot score steps of the model."""
-    problems = []
-    if row_kind not in ROWS:
-        problems.append(
-            f"a penalty scores rows of kind {' or '.join(ROWS)}; the density model was fitted on "
-            f"{row_kind!r}"
-        )
-    if density.event_shape != (obs_dim + action_dim,):
-        problems.append(
-            f"the density model scores rows of shape {density.event_shape}; state and action "
-            f"are {obs_dim} + {action_dim} = {obs_dim + action_dim} wide"
-        )
-    return problems
-
-
-class StepScorer:
-    """A density penalty on the rows that steps of the model make.
-
-    Args:
-        penalty: Of a calibrated density model, with coefficient 1.
-        row_kind: A name of `ROWS`.
-        width: Width of a row.
-
-    Attributes:
-        limit: Penalty of a row that cannot be scored; for GORMPO's kinds, which have no cap,
-            `LARGEST` if that is less.
-    """
-
-    def __init__(self, penalty: OODPenalty, row_kind: str, width: int) -> None:
-        self.penalty = penalty
-        self.rows = ROWS[row_kind]
-        worst = penalty(torch.full((1, width), math.nan)).item()
-        self.limit = min(worst, LARGEST) if penalty.kind in GORMPO_KINDS else worst
-
-    def __call__(self, step: ProposedStep) -> PenaltyValue:
-        """Return penalty and u of each row, which is scored once."""
-        penalty, u = self.penalty.with_surprise(self.rows(step))
-        dtype = step.obs.dtype  # the density model's own may be another
-        return PenaltyValue(penalty.to(dtype), u.to(dtype))
-
-    def surprise(self, step: ProposedStep) -> Tensor:
-        """Return u (B,) of each row."""
-        return self.penalty.surprise(self.rows(step)).to(step.obs.dtype)
 
 
 class Penalty(ABC):
@@ -132,7 +57,7 @@ class Penalty(ABC):
 
     needs_all_members: ClassVar[bool] = False
 
-    def __init__(self, scorer: StepScorer | None, limit: float) -> None:
+    def __init__(self, scorer: Scorer | None, limit: float) -> None:
         self.scorer = scorer
         self.limit = limit
 
@@ -143,19 +68,22 @@ class Penalty(ABC):
 
     @torch.no_grad()
     def __call__(self, step: ProposedStep) -> PenaltyValue:
-        """Return the penalty of each row, and u where a density model takes part."""
-        penalty, surprise = self._evaluate(step)
+        """Return the penalty of each row, and u and memory where density models take part."""
+        penalty, surprise, memory = self._evaluate(step)
         is_finite = torch.cat([step.obs, step.action, step.next_obs], dim=1).isfinite().all(dim=1)
         if surprise is not None:
             surprise = _bounded(surprise, is_finite, LARGEST_SURPRISE)
-        return PenaltyValue(_bounded(penalty, is_finite, self.limit), surprise)
+        return PenaltyValue(_bounded(penalty, is_finite, self.limit), surprise, memory)
 
     @abstractmethod
     def _evaluate(self, step: ProposedStep) -> PenaltyValue:
         """Return penalty and u of rows that are finite; any value for others."""
 
-    def _surprise(self, step: ProposedStep) -> Tensor | None:
-        return None if self.scorer is None else self.scorer.surprise(step)
+    def _with(self, penalty: Tensor, step: ProposedStep) -> PenaltyValue:
+        """Return a penalty with u and memory of the step, if there is a scorer."""
+        if self.scorer is None:
+            return PenaltyValue(penalty, None)
+        return self.scorer(step)._replace(penalty=penalty)
 
 
 class NoPenalty(Penalty):
@@ -165,11 +93,11 @@ class NoPenalty(Penalty):
         Janner et al. 2019, arXiv:1906.08253 (MBPO).
     """
 
-    def __init__(self, scorer: StepScorer | None = None) -> None:
+    def __init__(self, scorer: Scorer | None = None) -> None:
         super().__init__(scorer, 0.0)
 
     def _evaluate(self, step: ProposedStep) -> PenaltyValue:
-        return PenaltyValue(step.obs.new_zeros(len(step.obs)), self._surprise(step))
+        return self._with(step.obs.new_zeros(len(step.obs)), step)
 
 
 class EnsemblePenalty(Penalty):
@@ -177,19 +105,19 @@ class EnsemblePenalty(Penalty):
 
     needs_all_members = True
 
-    def __init__(self, uncertainty: Uncertainty, scorer: StepScorer | None = None) -> None:
+    def __init__(self, uncertainty: Uncertainty, scorer: Scorer | None = None) -> None:
         super().__init__(scorer, LARGEST)
         self.uncertainty = uncertainty
 
     def _evaluate(self, step: ProposedStep) -> PenaltyValue:
         assert step.prediction is not None
-        return PenaltyValue(self.uncertainty(step.prediction), self._surprise(step))
+        return self._with(self.uncertainty(step.prediction), step)
 
 
 class DensityPenalty(Penalty):
     """A function of the density model's surprise; one of GORMPO's kinds: of its raw score."""
 
-    def __init__(self, scorer: StepScorer) -> None:
+    def __init__(self, scorer: Scorer) -> None:
         super().__init__(scorer, scorer.limit)
         self.score_step = scorer
 
@@ -201,17 +129,17 @@ class Combination(EnsemblePenalty):
     """An uncertainty times e^(weight min(u, cap)): less inside the support, more off it."""
 
     def __init__(
-        self, uncertainty: Uncertainty, scorer: StepScorer, weight: float, cap: float
+        self, uncertainty: Uncertainty, scorer: Scorer, weight: float, cap: float
     ) -> None:
         super().__init__(uncertainty, scorer)
         self.weight = weight
         self.cap = cap
 
     def _evaluate(self, step: ProposedStep) -> PenaltyValue:
-        uncertainty, u = super()._evaluate(step)
-        assert u is not None
-        known = u.nan_to_num(nan=self.cap).clamp(max=self.cap)
-        return PenaltyValue(uncertainty * (self.weight * known).exp(), u)
+        value = super()._evaluate(step)
+        assert value.surprise is not None
+        known = value.surprise.nan_to_num(nan=self.cap).clamp(max=self.cap)
+        return value._replace(penalty=value.penalty * (self.weight * known).exp())
 
 
 def make_penalty(
@@ -221,24 +149,31 @@ def make_penalty(
     row_kind: str,
     dynamics: EnsembleDynamics,
     held_out: tuple[Tensor, Tensor],
+    beside: SequenceModel[Any] | None = None,
 ) -> Penalty:
     """Build the penalty that a configuration names.
 
     Args:
         config: The penalty section.
-        density: A calibrated model; only used where the configuration needs one.
+        density: A calibrated model, of rows or of paths; only used where the configuration needs
+            one.
         row_kind: What it was fitted on.
         dynamics: The fitted ensemble.
         held_out: States (n, O) and actions (n, A) that the ensemble was not fitted on.
+        beside: A calibrated model of paths of the same rows; the larger penalty and u count.
 
     Raises:
         ConfigError: There is no density model, it scores other rows, or the kind or the score is
             unknown, all told at once; or the ensemble's uncertainty has no scale.
         NotCalibratedError: The density model is not calibrated, or its surprise has no scale.
     """
-    scorer = None
+    scorer: Scorer | None = None
     if config.needs_density:
-        scorer = _scorer(config, density, row_kind, *(part.shape[1] for part in held_out))
+        widths = held_out[0].shape[1], held_out[1].shape[1]
+        scorer = _scorer(config, density, row_kind, *widths)
+        if beside is not None:
+            own = config.model_copy(update={"score": None})
+            scorer = LargestScorer(scorer, _scorer(own, beside, row_kind, *widths))
     if config.name == "none":
         return NoPenalty(scorer)
     if config.name == "density":
@@ -257,7 +192,7 @@ def _scorer(
     row_kind: str,
     obs_dim: int,
     action_dim: int,
-) -> StepScorer:
+) -> Scorer:
     if density is None:
         truncates = "" if config.truncate is None else f" with truncate {config.truncate:g}"
         raise ConfigError(
@@ -265,13 +200,28 @@ def _scorer(
         )
     problems = row_problems(density, row_kind, obs_dim, action_dim)
     try:
-        score = density.score_name(config.score)
-        penalty = OODPenalty(density, config.kind, 1.0, config.cap, score)
+        penalty = OODPenalty(density, config.kind, 1.0, config.cap, _score(config, density))
     except ConfigError as error:
         problems += error.problems
     if problems:
         raise ConfigError(problems)
+    if isinstance(density, SequenceModel):
+        return HistoryScorer(density, penalty, row_kind)
     return StepScorer(penalty, row_kind, obs_dim + action_dim)
+
+
+def _score(config: PenaltyConfig, density: DensityModel) -> str:
+    """Return the name of the calibration that u is of."""
+    score = density.score_name(config.score)
+    if not isinstance(density, SequenceModel):
+        return score
+    if score != density.default_score:
+        raise ConfigError(
+            f"penalty.score {score!r}: of single steps there is {density.default_score!r} only"
+        )
+    if density.STEP not in density.calibrations:
+        raise NotCalibratedError("single steps are not calibrated: call calibrate_steps first")
+    return density.STEP
 
 
 def _bounded(value: Tensor, is_finite: Tensor, limit: float) -> Tensor:

@@ -13,9 +13,10 @@ from torch import Tensor
 from gormpo_density import Calibration, DensityModel
 from gormpo_density.errors import ConfigError
 from rl.dynamics import EnsembleDynamics
-from rl.penalties import ROWS, ProposedStep, row_problems
+from rl.history import Memory
 from rl.policy import TanhGaussianPolicy
 from rl.rollout import Rollouts
+from rl.step_scores import ROWS, ProposedStep, calibrate_steps, row_problems
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +35,13 @@ def calibrate_on_policy(
     alpha: float = 0.05,
     score: str | None = None,
     n_episodes: int | None = None,
+    memory: Memory | None = None,
 ) -> Calibration:
     """Set the threshold on held-out states with a policy's actions in place of the data's.
 
     Even a cloned policy does not act as the data do: a threshold at level alpha of the data flags
-    more than alpha of the policy's first steps. This one flags alpha of them.
+    more than alpha of the policy's first steps. This one flags alpha of them. For a sequence model
+    the paths before are the data's, as they are before a rollout; the last action is the policy's.
 
     Args:
         density: The fitted model; its calibration of that score is replaced.
@@ -51,6 +54,7 @@ def calibrate_on_policy(
         alpha: Share of the policy's rows below the threshold.
         score: The score to calibrate; the default one when absent.
         n_episodes: Number of episodes the states come from.
+        memory: Of what went before each state, for a sequence model; None of nothing.
 
     Returns:
         The calibration, also kept in the model.
@@ -64,7 +68,7 @@ def calibrate_on_policy(
         raise ConfigError(problems)
     next_obs, _ = dynamics.sample(obs, action, generator)
     rows = ROWS[row_kind](ProposedStep(obs, action, next_obs))
-    return density.calibrate(rows, alpha, score, n_episodes)
+    return calibrate_steps(density, rows, memory, alpha, score, n_episodes)
 
 
 class FlaggedShare:

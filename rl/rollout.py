@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rl.buffer import Layout
 from rl.config import RolloutConfig
+from rl.history import Memory, Recall, picked
 from rl.policy import TanhGaussianPolicy
 from rl.transition_model import TransitionModel
 
@@ -57,6 +58,8 @@ class Rollouts:
         config: Number of starts and length.
         layout: Of the packed rows.
         generator: Draws starts and actions.
+        recall: Gives the memory of what went before starts of given numbers, for a penalty of
+            paths; None where there is no such.
 
     Source:
         Janner et al. 2019, arXiv:1906.08253, algorithm 2 (branched rollouts).
@@ -70,6 +73,7 @@ class Rollouts:
         config: RolloutConfig,
         layout: Layout,
         generator: torch.Generator,
+        recall: Recall | None = None,
     ) -> None:
         self.model = model
         self.starts = starts
@@ -77,6 +81,7 @@ class Rollouts:
         self.config = config
         self.layout = layout
         self.generator = generator
+        self.recall = recall
 
     @torch.no_grad()
     def generate(self, actor: TanhGaussianPolicy) -> Generation:
@@ -85,10 +90,12 @@ class Rollouts:
         n, device = len(self.starts), self.starts.device
         chosen = torch.randint(n, (self.config.starts,), generator=self.generator, device=device)
         obs, steps = self.starts[chosen], []
+        memory = None if self.recall is None else self.recall(chosen)
         for _ in range(self.config.length):
-            transition, next_obs = self._step(obs, actor)
+            transition, next_obs, memory = self._step(obs, memory, actor)
             steps.append(transition)
-            obs = next_obs[~(transition.terminated | transition.truncated)]
+            goes_on = ~(transition.terminated | transition.truncated)
+            obs, memory = next_obs[goes_on], picked(memory, goes_on)
             if not len(obs):
                 break
         rows, reward, penalty, terminated, truncated = (
@@ -106,9 +113,11 @@ class Rollouts:
             seconds=time.perf_counter() - started,
         )
 
-    def _step(self, obs: Tensor, actor: TanhGaussianPolicy) -> tuple[_Transition, Tensor]:
+    def _step(
+        self, obs: Tensor, memory: Memory | None, actor: TanhGaussianPolicy
+    ) -> tuple[_Transition, Tensor, Memory | None]:
         action = actor.act(obs, self.generator)
-        step = self.model.step(obs, action)
+        step = self.model.step(obs, action, memory)
         rows = self.layout.pack(
             torch.cat([obs, action], 1),
             step.next_obs,
@@ -118,4 +127,4 @@ class Rollouts:
             self.reference(obs),
         )
         parts = (step.reward, step.penalty, step.terminated, step.truncated, step.surprise)
-        return _Transition(rows, *parts), step.next_obs
+        return _Transition(rows, *parts), step.next_obs, step.memory

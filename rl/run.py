@@ -34,7 +34,7 @@ class MOPORunFolder(RunFolder):
 
     contents = (
         *RunFolder.contents,
-        *("policy", "dynamics", "stages", "tensorboard", "wandb", "diagnosis"),
+        *("policy", "dynamics", "history", "stages", "tensorboard", "wandb", "diagnosis"),
     )
 
 
@@ -160,6 +160,8 @@ def _save_parts(setup: Setup, path: Path) -> None:
         setup.dynamics.save(path / "dynamics")
     if setup.density is not None:
         setup.density.save(path / "model")
+    if setup.beside is not None:
+        setup.beside.save(path / "history")
 
 
 def _evaluate_at_the_end(

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from gormpo_density import DensityModel, load_model
+from gormpo_density import DensityModel, SequenceModel, load_model
 from gormpo_density.errors import ConfigError, ModelFileError, RunFolderError
 from gormpo_density.persistence import load_tensors
 from gormpo_density.runs import HistoryFile
@@ -14,6 +15,7 @@ from rl.config import MOPOConfig, load_mopo_config
 from rl.dynamics import EnsembleDynamics, load_dynamics
 from rl.offline_data import OfflineData, load_offline_data
 from rl.parts import row_kind_of
+from rl.path_model import load_path_model
 from rl.policy import TanhGaussianPolicy
 
 
@@ -29,6 +31,7 @@ class SavedMOPORun:
         dynamics: The ensemble.
         density: Calibrated as it was for the penalty; None where the run needed none.
         row_kind: What the density model scores.
+        beside: The model of paths beside it, calibrated likewise; None where there is none.
         clone: The cloned policy.
         policy: The reported one.
         history: Columns of history.csv.
@@ -41,6 +44,7 @@ class SavedMOPORun:
     dynamics: EnsembleDynamics
     density: DensityModel | None
     row_kind: str
+    beside: SequenceModel[Any] | None
     clone: TanhGaussianPolicy
     policy: TanhGaussianPolicy
     history: dict[str, list[float]]
@@ -77,6 +81,9 @@ def open_mopo_run(
         raise ConfigError(f"{path} is a run of {config.algorithm!r}, which has no dynamics model")
     dynamics = load_dynamics(path, device)
     density, row_kind = _load_density(path, config, density_run, device)
+    beside = None
+    if density_run is None and config.history.beside and density is not None:
+        beside = load_path_model(path / "history", device)
     clone, policy = (
         _load_policy(path / "policy" / f"{name}.safetensors", config.sac.hidden_dims, device)
         for name in ("clone", config.evaluation.actor)
@@ -90,7 +97,7 @@ def open_mopo_run(
         )
     env_id, history = environment_of(config, data), HistoryFile(path / "history.csv").read()
     return SavedMOPORun(
-        path, config, data, env_id, dynamics, density, row_kind, clone, policy, history
+        path, config, data, env_id, dynamics, density, row_kind, beside, clone, policy, history
     )
 
 

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from gormpo_density.errors import ConfigError
 from rl.dynamics import EnsembleDynamics, Prediction
-from rl.penalties import Penalty, ProposedStep
+from rl.history import Memory
+from rl.penalties import Penalty
+from rl.step_scores import ProposedStep
 from rl.termination import Termination
 
 
@@ -22,6 +24,7 @@ class Step(NamedTuple):
         terminated: (B,), bool: a terminal state; nothing follows it.
         truncated: (B,), bool: the rollout ends since its row is too far off the data.
         surprise: u (B,); None where no density model takes part.
+        memory: For the next step; None where no sequence model takes part.
     """
 
     next_obs: Tensor
@@ -30,6 +33,7 @@ class Step(NamedTuple):
     terminated: Tensor
     truncated: Tensor
     surprise: Tensor | None
+    memory: Memory | None = None
 
 
 class TransitionModel:
@@ -76,10 +80,17 @@ class TransitionModel:
         self.generator = generator
 
     @torch.no_grad()
-    def step(self, obs: Tensor, action: Tensor) -> Step:
-        """Return a transition from each state (B, O) under each action (B, A)."""
+    def step(self, obs: Tensor, action: Tensor, memory: Memory | None = None) -> Step:
+        """Return a transition from each state (B, O) under each action (B, A).
+
+        Args:
+            obs: The states.
+            action: The actions.
+            memory: Of what went before each state, for a sequence model; None of nothing.
+        """
         next_obs, reward, prediction = self._sample(obs, action)
-        penalty, surprise = self.penalty(ProposedStep(obs, action, next_obs, prediction))
+        proposed = ProposedStep(obs, action, next_obs, prediction, memory)
+        penalty, surprise, memory = self.penalty(proposed)
         is_finite = next_obs.isfinite().all(dim=1) & reward.isfinite()
         stay = obs.nan_to_num(0.0, 0.0, 0.0)
         next_obs = torch.where(is_finite[:, None], next_obs, stay)
@@ -89,7 +100,7 @@ class TransitionModel:
         truncated = torch.zeros_like(terminated)
         if self.truncate is not None and surprise is not None:
             truncated = surprise > self.truncate
-        return Step(next_obs, reward, penalty, terminated, truncated, surprise)
+        return Step(next_obs, reward, penalty, terminated, truncated, surprise, memory)
 
     def _sample(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Prediction | None]:
         if not self.penalty.needs_all_members:

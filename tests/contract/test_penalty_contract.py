@@ -14,7 +14,8 @@ from gormpo_density import DensityModel
 from gormpo_density.penalty import GORMPO_KINDS, KINDS
 from rl.config import PenaltyConfig, PenaltyName
 from rl.dynamics import Prediction
-from rl.penalties import LARGEST_SURPRISE, Penalty, ProposedStep, make_penalty
+from rl.penalties import LARGEST_SURPRISE, Penalty, make_penalty
+from rl.step_scores import ProposedStep
 
 OBS_DIM, ACTION_DIM = 2, 1
 SIGNED = {"gormpo-linear", "gormpo-tanh_reg"}
@@ -89,7 +90,7 @@ def part(whole: ProposedStep, index: Tensor | slice) -> ProposedStep:
 @pytest.mark.parametrize("n", [0, 1, 50])
 def test_one_finite_number_a_row_within_the_limit(name: str, n: int) -> None:
     penalty = penalty_of(name)
-    value, surprise = penalty(step(n, scale=30))
+    value, surprise, _ = penalty(step(n, scale=30))
     assert value.shape == (n,)
     assert value.dtype == torch.float32
     assert value.isfinite().all()
@@ -139,7 +140,7 @@ def test_gormpo_linear_is_the_one_that_does() -> None:
 @each_case_of_rows
 def test_a_row_farther_off_never_costs_less(name: str) -> None:
     away = torch.linspace(0, 40, 60)[:, None]
-    value, surprise = penalty_of(name)(step_of(away.expand(-1, 2), away))
+    value, surprise, _ = penalty_of(name)(step_of(away.expand(-1, 2), away))
     assert (value.diff() >= 0).all()
     assert surprise is None or (surprise.diff() > 0).all()
 
@@ -182,6 +183,6 @@ def test_nothing_is_read_on_the_host(name: str) -> None:
     if penalty.needs_all_members:
         penalty.uncertainty.obs_std = GrowingDynamics.obs_std.to("meta")
     obs = torch.empty(5, OBS_DIM, device="meta")
-    value, _ = penalty(step_of(obs, torch.empty(5, ACTION_DIM, device="meta")))
+    value, _, _ = penalty(step_of(obs, torch.empty(5, ACTION_DIM, device="meta")))
     assert value.shape == (5,)
     assert value.device.type == "meta"

@@ -99,7 +99,7 @@ def test_the_scores_of_a_step_go_together(data, gmm) -> None:
     made = penalties(data, dynamics, gmm, kind="gormpo-tanh", weight=0.3, cap=2.0)
     dynamics.calls = 0
     obs, action = 3 * drawn(50, 2, seed=5), drawn(50, 1, seed=6)
-    scores = PenaltyScores(dynamics, made, seeded())(obs, action, obs)
+    scores, _ = PenaltyScores(dynamics, made, seeded())(obs, action, obs)
     assert dynamics.calls == 1
     u = scores["surprise"]
     assert u.min() < 0

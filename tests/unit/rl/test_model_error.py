@@ -54,7 +54,7 @@ def still(obs: Tensor) -> Tensor:
 def probe(dynamics: Any, **changes: Any) -> ModelProbe:
     parts = {
         "simulator": Line(),
-        "penalties": lambda obs, action, next_obs: {},
+        "penalties": lambda obs, action, next_obs, memory: ({}, memory),
         "termination": never,
         "generator": torch.Generator().manual_seed(0),
     }
@@ -106,9 +106,9 @@ def test_a_rollout_ends_in_a_terminal_state_or_beyond_a_hundred() -> None:
 def test_every_policy_acts_within_the_bounds_and_is_scored() -> None:
     seen = []
 
-    def score(obs: Tensor, action: Tensor, next_obs: Tensor) -> dict[str, Tensor]:
+    def score(obs: Tensor, action: Tensor, next_obs: Tensor, memory: Any) -> Any:
         seen.append(action)
-        return {"mine": obs[:, 0] + 10 * action[:, 0], "next": next_obs[:, 0]}
+        return {"mine": obs[:, 0] + 10 * action[:, 0], "next": next_obs[:, 0]}, memory
 
     policies = {"still": still, "wild": lambda obs: still(obs) - 7}
     measured = probe(Biased([0.0, 0.1]), penalties=score)
@@ -126,8 +126,8 @@ def test_every_policy_acts_within_the_bounds_and_is_scored() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_value_that_is_not_finite_is_named(value: float) -> None:
-    def score(obs: Tensor, action: Tensor, next_obs: Tensor) -> dict[str, Tensor]:
-        return {"mine": torch.where(torch.arange(len(obs)) == 2, value, 0.0)}
+    def score(obs: Tensor, action: Tensor, next_obs: Tensor, memory: Any) -> Any:
+        return {"mine": torch.where(torch.arange(len(obs)) == 2, value, 0.0)}, memory
 
     broken = probe(Biased([0.0, 0.1]), penalties=score)
     text = rf"mine is {value} in step 1 from start 2, policy still \(2 such values\)"

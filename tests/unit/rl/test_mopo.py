@@ -43,7 +43,7 @@ class Walk:
     def __init__(self, draws: torch.Generator) -> None:
         self.draws = draws
 
-    def step(self, obs: Tensor, action: Tensor) -> Step:
+    def step(self, obs: Tensor, action: Tensor, memory: Any = None) -> Step:
         next_obs = obs + action + 0.1 * torch.randn(obs.shape, generator=self.draws)
         size = next_obs.norm(dim=1)
         never = torch.zeros(len(obs), dtype=torch.bool)

@@ -12,6 +12,7 @@ from gormpo_density import GMM
 from gormpo_density.compat import GormpoRealNVP
 from gormpo_density.config import dump_config
 from gormpo_density.errors import ConfigError
+from rl import density_parts
 from rl import parts as parts_module
 from rl.config import MOPOConfig, load_mopo_config
 from rl.offline_data import load_offline_data
@@ -86,7 +87,8 @@ def refuse(*args: Any, **options: Any) -> None:
 
 def test_nothing_is_trained_twice(npz, made, monkeypatch) -> None:
     stages, parts = made
-    for trainer in ("clone_behaviour", "fit_critics", "make_model", "EnsembleDynamics"):
+    monkeypatch.setattr(density_parts, "make_model", refuse)
+    for trainer in ("clone_behaviour", "fit_critics", "EnsembleDynamics"):
         monkeypatch.setattr(parts_module, trainer, refuse)
     again = parts_of(config_of(npz), stages)
     for name, part in make_all(again).items():

@@ -12,7 +12,8 @@ from gormpo_density.errors import ConfigError, NotCalibratedError
 from gormpo_density.penalty import GORMPO_KINDS, KINDS
 from rl.config import PenaltyConfig
 from rl.dynamics import Prediction
-from rl.penalties import LARGEST, Penalty, ProposedStep, make_penalty
+from rl.penalties import Penalty, make_penalty
+from rl.step_scores import LARGEST, ProposedStep
 
 UNITS = torch.tensor([1000.0, 0.01, 1.0])  # of two state columns and an action
 

@@ -1,6 +1,7 @@
 """Rollouts in a model whose every step is known: the state counts its steps."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ class CountingModel:
         self.ends, self.cuts, self.has_surprise = ends, cuts, has_surprise
         self.asked: list[int] = []
 
-    def step(self, obs: Tensor, action: Tensor) -> Step:
+    def step(self, obs: Tensor, action: Tensor, memory: Any = None) -> Step:
         self.asked.append(len(obs))
         start, steps = obs[:, 0], obs[:, 1] + 1
         return Step(
