@@ -13,7 +13,7 @@ from rl.config import MOPOConfig
 from rl.history import Paths, recall_for
 from rl.offline_data import OfflineData
 from rl.stages import Stages
-from rl.step_scores import calibrate_steps, row_problems
+from rl.step_scores import calibrate_steps, row_problems, step_score
 
 _VAL_SHARE = 5  # for so many training sequences there is one, at most, that stops the training
 
@@ -123,4 +123,4 @@ def check_density(
         problems.append("history.beside: the density model is one of paths already")
     if problems:
         raise ConfigError(problems)
-    density.score_name(config.penalty.score)
+    step_score(density, config.penalty.score)

@@ -34,6 +34,7 @@ from rl.step_scores import (
     Scorer,
     StepScorer,
     row_problems,
+    step_score,
 )
 from rl.uncertainty import Uncertainty
 
@@ -212,13 +213,9 @@ def _scorer(
 
 def _score(config: PenaltyConfig, density: DensityModel) -> str:
     """Return the name of the calibration that u is of."""
-    score = density.score_name(config.score)
+    score = step_score(density, config.score)
     if not isinstance(density, SequenceModel):
         return score
-    if score != density.default_score:
-        raise ConfigError(
-            f"penalty.score {score!r}: of single steps there is {density.default_score!r} only"
-        )
     if density.STEP not in density.calibrations:
         raise NotCalibratedError("single steps are not calibrated: call calibrate_steps first")
     return density.STEP

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gormpo_density import Calibration, DensityModel, OODPenalty, SequenceModel
+from gormpo_density.errors import ConfigError
 from gormpo_density.penalty import GORMPO_KINDS
 from rl.dynamics import Prediction
 from rl.history import Memory, remembered
@@ -89,6 +90,20 @@ def row_problems(density: DensityModel, row_kind: str, obs_dim: int, action_dim:
             f"are {obs_dim} + {action_dim} = {obs_dim + action_dim} wide"
         )
     return problems
+
+
+def step_score(density: DensityModel, score: str | None) -> str:
+    """Return the name of a score of steps; the default one for None.
+
+    Raises:
+        ConfigError: The model has no such score, or not of single steps.
+    """
+    name = density.score_name(score)
+    if isinstance(density, SequenceModel) and name != density.default_score:
+        raise ConfigError(
+            f"penalty.score {name!r}: of single steps there is {density.default_score!r} only"
+        )
+    return name
 
 
 def calibrate_steps(

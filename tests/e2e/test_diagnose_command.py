@@ -208,3 +208,20 @@ def test_wrong_numbers_are_told_in_one_line(own, call) -> None:
         (("--starts", "many"), "argument --starts: invalid int value: 'many'"),
     ):
         assert call(own, *flags) == (2, [], [problem])
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_penalty_of_paths_is_measured_as_the_run_used_it(make_run, call) -> None:
+    small = ("history.beside=true", "history.length=6", "history.sequences=64")
+    run_path = make_run(*(word for setting in small for word in ("--set", setting)))
+    code, _, err = call(run_path, "--starts", 20, "--horizon", 2)
+    assert (code, err) == (0, [])
+    both = metrics(run_path)["surprise.spearman"]
+    code, _, err = call(
+        run_path, "--starts", 20, "--horizon", 2, "--density", run_path / "history"
+    )
+    assert (code, err) == (0, [])
+    path_alone = metrics(run_path)["surprise.spearman"]
+    code, _, err = call(run_path, "--starts", 20, "--horizon", 2, "--density", run_path / "model")
+    assert (code, err) == (0, [])
+    assert len({both, path_alone, metrics(run_path)["surprise.spearman"]}) == 3

@@ -1,9 +1,11 @@
 import pytest
 import torch
 
-from gormpo_density.errors import ConfigError, ShapeError
+from gormpo_density.errors import ConfigError, DataError, NotFittedError, ShapeError
 from gormpo_density.models.ensemble import Ensemble
 from gormpo_density.models.vae_lstm import VAELSTM
+from gormpo_density.penalty import OODPenalty
+from gormpo_density.persistence import load_model
 from gormpo_density.registry import make_model
 
 SMALL = {"latent_dim": 2, "hidden_dims": [8], "lstm_hidden_dim": 4}
@@ -77,3 +79,48 @@ def test_a_history_of_another_shape_is_refused(model, shape):
 def test_a_window_of_another_shape_is_refused(model):
     with pytest.raises(ShapeError, match=r"window_t must have shape \(B, 2, 3\)"):
         model.step(torch.zeros(5, 3, 3), model.init_state(5))
+
+
+def fitted() -> VAELSTM:
+    model = VAELSTM(3, window=1, sequence_length=4, **SMALL)
+    x = torch.randn(60, 4, 3, generator=torch.Generator().manual_seed(1))
+    model.fit(x[:40], x[40:], epochs=1, seed=0)
+    return model
+
+
+def test_single_steps_have_a_threshold_of_their_own_that_is_saved(tmp_path):
+    model = fitted()
+    x = torch.randn(99, 3, 3, generator=torch.Generator().manual_seed(2))
+    state = model.init_state(x[:, :2])
+    calibration = model.calibrate_steps(x[:, 2:], state, alpha=0.1, n_episodes=7)
+    with torch.no_grad():
+        scores, _ = model.step(x[:, 2:], state)
+    assert torch.equal(calibration.scores, scores.sort().values)
+    assert calibration.threshold == scores.sort().values[9]
+    assert model.calibration is None  # that of whole sequences
+    model.save(tmp_path)
+    again = load_model(tmp_path).calibrations[model.STEP]
+    assert torch.equal(again.scores, calibration.scores)
+    assert (again.alpha, again.threshold, again.n_episodes) == (0.1, calibration.threshold, 7)
+
+
+def test_a_penalty_of_known_scores_is_that_of_the_rows():
+    model = fitted()
+    x = torch.randn(99, 4, 3, generator=torch.Generator().manual_seed(3))
+    model.calibrate(x)
+    penalty = OODPenalty(model, coef=2.0)
+    for found, expected in zip(
+        penalty.of_score(model.score_samples(2 * x)), penalty.with_surprise(2 * x), strict=True
+    ):
+        assert torch.equal(found, expected)
+
+
+def test_steps_that_cannot_be_calibrated_are_told(model):
+    with pytest.raises(NotFittedError):
+        model.calibrate_steps(torch.zeros(5, 2, 3), model.init_state(5))
+    bad = torch.zeros(5, 1, 3)
+    bad[2, 0, 1] = torch.nan
+    with pytest.raises(DataError, match="window_t"):
+        fitted().calibrate_steps(bad, fitted().init_state(5))
+    with pytest.raises(ShapeError):
+        fitted().calibrate_steps(torch.zeros(5, 3), fitted().init_state(5))

@@ -58,7 +58,7 @@ class Run:
         """Fail unless results, history and every weight are the same to the last bit."""
         assert self.results == other.results
         assert self.history == other.history
-        for folder in ("policy", "dynamics", "model"):
+        for folder in ("policy", "dynamics", "model", "history"):
             for file in sorted((other.path / folder).glob("*.safetensors")):
                 ours, _ = load_tensors(self.path / folder / file.name)
                 theirs, _ = load_tensors(file)

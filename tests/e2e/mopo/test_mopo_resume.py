@@ -51,6 +51,16 @@ def test_it_goes_on_after_an_error_in_the_policy_phase(
     mopo(resume=True).assert_equals(finished)
 
 
+def test_a_penalty_of_paths_goes_on_too(mopo, monkeypatch) -> None:
+    beside = ("sac.epochs=2", "history.length=6", "history.sequences=128", "history.beside=true")
+    whole = mopo(*beside, name="whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(SAC, "update", stop_at(130, SAC.update))
+        with pytest.raises(StoppedError):
+            mopo(*beside)
+    mopo(*beside, resume=True).assert_equals(whole)
+
+
 def test_it_goes_on_between_history_and_checkpoint(mopo, finished, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "save", stop_at(4, Loop.save))

@@ -23,8 +23,10 @@ from rl.diagnosis import (
 )
 from rl.dynamics import Prediction
 from rl.error_tracking import rank_correlations, worst_row_auroc
+from rl.history import Memory
 from rl.model_error import ModelErrors
 from rl.policy import TanhGaussianPolicy
+from rl.step_scores import PenaltyValue, ProposedStep
 from rl.termination import never
 
 
@@ -210,3 +212,32 @@ def test_the_metrics_are_those_of_all_rows_and_of_each_policy() -> None:
     assert (metrics["rows"], metrics["starts"]) == (40, 20)
     ends = [metrics[f"combination_minus_total_std{end}"] for end in ("", "_ci_low", "_ci_high")]
     assert ends == [0.02, 0.01, 0.03]
+
+
+@pytest.mark.usefixtures("plane")
+def test_a_memory_is_of_the_start_and_goes_on_with_its_branch(data) -> None:
+    """The penalty is the row number of the start and how many steps were remembered."""
+
+    def remembering(step: ProposedStep) -> PenaltyValue:
+        row, steps = step.memory
+        return PenaltyValue(100 * row + steps, None, (row, steps + 1))
+
+    def recall(rows: Tensor) -> Memory:
+        return rows.float(), torch.zeros(len(rows))
+
+    def act(obs: Tensor) -> Tensor:
+        return torch.zeros(len(obs), 1)
+
+    def ends(obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        return obs[:, 0] > 0
+
+    scores = PenaltyScores(Ensemble(), {"mine": remembering}, seeded(), recall)
+    errors = measure_errors(RolloutPlan(20, 3), "Plane-v0", data, scores, {"a": act}, ends)
+    first = errors.step == 1
+    row_of = dict(zip(errors.start[first], errors.penalties["mine"][first], strict=True))
+    assert sorted(row_of.values()) == [100 * row for row in range(40, 60)]
+    expected = [
+        row_of[start] + step - 1 for start, step in zip(errors.start, errors.step, strict=True)
+    ]
+    assert errors.penalties["mine"].tolist() == expected
+    assert not first.all()

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gormpo_density import RealNVP
+from gormpo_density import VAELSTM, RealNVP
 from gormpo_density.seeding import reinitialise
 from rl.baselines import TD3BC
 from rl.buffer import Layout, MixedBuffer
 from rl.config import DynamicsConfig, PenaltyConfig, SACConfig
 from rl.critics import TwinCritic
 from rl.dynamics import EnsembleDynamics
+from rl.history import Paths
 from rl.penalties import make_penalty
 from rl.policy import Gaussian, TanhGaussianPolicy
 from rl.sac import SAC, RewardUnits
@@ -151,3 +152,34 @@ def test_a_step_of_the_model_waits_for_nothing(options) -> None:
         step = model.step(rows[:, :OBS], rows[:, OBS:])
     assert waits.found == []
     assert math.isfinite(step.penalty.mean().item())
+
+
+@pytest.mark.parametrize("has_row_model", [False, True])
+def test_a_path_is_recalled_and_gone_on_with_without_waiting(has_row_model) -> None:
+    config = DynamicsConfig(members=2, elites=1, hidden_dims=(8,), weight_decay=(0.0, 0.0))
+    dynamics = EnsembleDynamics(OBS, ACTION, config, seed=0)
+    rows, numbers = normal(300, OBS + ACTION, seed=3), torch.arange(300)
+    paths = Paths.of(rows, numbers // 30)
+    density = VAELSTM(OBS + ACTION, sequence_length=6, latent_dim=2, hidden_dims=[])
+    density.fit(paths.sequences(numbers, 6, 99, seed=0), epochs=1, seed=0)
+    density.calibrate_steps(rows[:, None], paths.recall(density, numbers))
+    flow = RealNVP(OBS + ACTION, num_layers=2, hidden_dims=[8])
+    flow.fit(rows, epochs=1, seed=0)
+    flow.calibrate(rows)
+    penalty = make_penalty(
+        PenaltyConfig(),
+        density=flow if has_row_model else density,
+        beside=density if has_row_model else None,
+        row_kind="state_action",
+        dynamics=dynamics,
+        held_out=(rows[:, :OBS], rows[:, OBS:]),
+    )
+    model = TransitionModel(
+        dynamics, penalty, inverted_pendulum, reward_range=(-1.0, 1.0), generator=generator(4)
+    )
+    with Waits() as waits:
+        memory = paths.recall(density, numbers)
+        step = model.step(rows[:, :OBS], rows[:, OBS:], memory)
+        model.step(step.next_obs, rows[:, OBS:], step.memory)
+    assert waits.found == []
+    assert waits.seen > 100

@@ -152,3 +152,22 @@ def test_a_generation_is_reproducible_and_leaves_the_global_generator_alone() ->
     assert torch.equal(first.rows, again.rows)
     assert not torch.equal(first.rows, second.rows)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class RememberingModel(CountingModel):
+    """It remembers the start of each branch, and the steps from it."""
+
+    def step(self, obs: Tensor, action: Tensor, memory: Any = None) -> Step:
+        start, steps = memory
+        assert torch.equal(start, obs[:, 0])
+        assert torch.equal(steps[:, 0], obs[:, 1])
+        return super().step(obs, action)._replace(memory=(start, steps + 1))
+
+
+def test_every_branch_goes_on_with_its_own_memory() -> None:
+    states = starts(5, 15, 25)
+    made = rollouts(RememberingModel(ends=2, cuts=1), states, 40, 4)
+    made.recall = lambda chosen: (states[chosen, 0], torch.zeros(len(chosen), 1))
+    _, batch = generate(made)
+    lengths = {s: int(batch.next_obs[batch.obs[:, 0] == s, 1].max()) for s in (5, 15, 25)}
+    assert lengths == {5: 2, 15: 4, 25: 1}
