@@ -24,7 +24,7 @@ from benchmarks import adbench, alarms, known, ood, speed
 from benchmarks.cells import Bench
 from benchmarks.detection import ecg5000, nab, power_converter, respiration, skab
 from benchmarks.detection import speed as detection_speed
-from benchmarks.mopo import diagnosis, elsewhere, large, returns
+from benchmarks.mopo import diagnosis, elsewhere, history, history_returns, large, returns
 from benchmarks.mopo import speed as mopo_speed
 from gormpo_density.atomic import replacing
 from gormpo_density.errors import GormpoDensityError
@@ -44,6 +44,8 @@ SUBJECTS: dict[str, dict[str, Part]] = {
         "sparse": elsewhere.sparse,
         "drift": elsewhere.drift,
         "diagnosis": diagnosis.report,
+        "history": history.report,
+        "history_returns": history_returns.report,
         "speed": mopo_speed.report,
         "large": large.report,
     },

@@ -73,6 +73,20 @@ ARMS = (
     Arm("combination", {"penalty.name": "combination"}, {"penalty.coef": (0.3, 1.0), **_KL}),
 )
 
+#: Those whose penalty sees the path of a rollout, tuned alike; see `history_returns`.
+HISTORY_ARMS = (
+    Arm(
+        "history",
+        {"penalty.name": "density", "model.name": "vae_lstm"},
+        {"penalty.coef": (1.0, 3.0), **_KL},
+    ),
+    Arm(
+        "density + history",
+        {"penalty.name": "density", "history.beside": True},
+        {"penalty.coef": (1.0, 3.0), **_KL},
+    ),
+)
+
 #: Rows beside them, with the settings of the tuned arm of that penalty or their own.
 EXTRA_ARMS = (
     Arm("TD3+BC", {"algorithm": "td3bc", "evaluation.actor": "last"}),
@@ -188,6 +202,7 @@ def _run(bench: Bench, task: Task, settings: Settings, seed: int, folder: Path) 
 #: A smoke run: everything tiny.
 QUICK: Settings = {
     "fit.epochs": 1,
+    "history.sequences": 100,
     "dynamics.epochs": 1,
     "bc.steps": 20,
     "fqe.regression_steps": 5,
