@@ -32,7 +32,8 @@ class SequenceModel(DensityModel, Generic[State]):
     constructor with at least the arguments below.
 
     A single step can have a threshold of its own, `calibrate_steps`, kept in `calibrations` under
-    the name `STEP`; the scores of whole sequences are calibrated as those of every model are.
+    the name `STEP`, and one under `FIRST_STEP` where it is the first of a sequence; the scores of
+    whole sequences are calibrated as those of every model are.
 
     Args:
         n_features: Channels D of a time step.
@@ -43,8 +44,9 @@ class SequenceModel(DensityModel, Generic[State]):
         ConfigError: One of them is not a positive integer.
     """
 
-    #: Name under which `calibrations` has the calibration of single steps.
+    #: Names under which `calibrations` has those of single steps: after others, and after none.
     STEP: ClassVar[str] = "step"
+    FIRST_STEP: ClassVar[str] = "first_step"
 
     def __init__(self, n_features: int, window: int, sequence_length: int) -> None:
         sizes = {"n_features": n_features, "window": window, "sequence_length": sequence_length}
@@ -142,16 +144,20 @@ class SequenceModel(DensityModel, Generic[State]):
         alpha: float = 0.05,
         n_episodes: int | None = None,
     ) -> Calibration:
-        """Set the threshold of single steps, log p(w_t | w_<t), from those of normal sequences.
+        """Set the thresholds of single steps from those of normal sequences.
+
+        log p(w_t | w_<t) is not of the order of log p(w_1), the less the better w_t follows from
+        what went before. So there are two: for steps after others, and for first ones, for which
+        the same sub-windows are scored as if nothing had gone before.
 
         Args:
             window_t: Sub-windows (n, window, D) of sequences that fitting never saw, data units.
-            state: Of n rows: what was remembered of what went before each.
+            state: Of n rows: what was remembered of what went before each, at least something.
             alpha: False-alarm rate in (0, 1).
             n_episodes: Number of sequences the steps come from, kept beside the guarantee.
 
         Returns:
-            The calibration, also kept in `calibrations` under `STEP`.
+            That of steps after others; both are kept in `calibrations`.
 
         Raises:
             NotFittedError: The model was never fitted.
@@ -160,7 +166,9 @@ class SequenceModel(DensityModel, Generic[State]):
                 not in (0, 1).
         """
         self._require_fitted()
-        scores, _ = self.step(window_t, state)
-        check_finite(window_t, "window_t")
-        self.calibrations[self.STEP] = Calibration.from_scores(scores, alpha, n_episodes)
+        states = {self.STEP: state, self.FIRST_STEP: self.init_state(len(window_t))}
+        for name, before in states.items():
+            scores, _ = self.step(window_t, before)
+            check_finite(window_t, "window_t")
+            self.calibrations[name] = Calibration.from_scores(scores, alpha, n_episodes)
         return self.calibrations[self.STEP]

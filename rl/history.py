@@ -1,14 +1,13 @@
 """What went before a row in its episode, and what a sequence model remembers of it.
 
-A memory is the state of a sequence model for a batch of rows: a tuple of tensors, batch first, on
-the device of the model. Memories are not kept for the rows of the data, for that of a VAE-LSTM is
-hundreds of times as large as a row: they are made anew, by replaying the rows before it.
+Memories are not kept for the rows of the data, for that of a VAE-LSTM is about a hundred times as
+large as a row: they are made anew, by replaying the rows before it.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,40 +16,65 @@ from gormpo_density import DensityModel, SequenceModel
 from gormpo_density.errors import DataError
 from rl.offline_data import OfflineData
 
-Memory = tuple[Tensor, ...]
+State = tuple[Tensor, ...]
+
+
+class Memory(NamedTuple):
+    """What a sequence model remembers, for a batch of rows and on its device.
+
+    Attributes:
+        state: Its state, batch first.
+        seen: (B,) number of rows that went into it.
+    """
+
+    state: State
+    seen: Tensor
+
+
 #: Returns the memory of what went before rows of these numbers (B,).
 Recall = Callable[[Tensor], Memory]
 
 _CHUNK_ROWS = 1024  # whose memories the caches of a CPU can hold
 
 
-def mapped(function: Callable[..., Tensor], *memories: Memory) -> Memory:
-    """Apply a function to the first tensors of memories, to the second ones, and so on."""
-    make = getattr(memories[0], "_make", tuple)  # a NamedTuple stays one
-    made: Memory = make([function(*tensors) for tensors in zip(*memories, strict=True)])
-    return made
+def no_memory(model: SequenceModel[Any], rows: int) -> Memory:
+    """Return the memory of rows before which nothing was seen."""
+    state: State = model.init_state(rows)
+    return Memory(state, torch.zeros(rows, dtype=torch.int64, device=model.device))
 
 
 def picked(memory: Memory | None, rows: Tensor) -> Memory | None:
     """Return the memory of some rows, by a mask or by their numbers; None of None."""
-    return None if memory is None else mapped(lambda part: part[rows], memory)
+    if memory is None:
+        return None
+    return Memory(_mapped(lambda part: part[rows], memory.state), memory.seen[rows])
 
 
-def remembered(
-    function: Callable[[Tensor, Memory], tuple[Tensor, Memory]], rows: Tensor, memory: Memory
-) -> tuple[Tensor, Memory]:
-    """Apply a function to rows and their memories, on a CPU in chunks that its caches can hold."""
+def go_on(model: SequenceModel[Any], rows: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    """Score rows (B, D) after what is remembered; on a CPU in chunks that its caches can hold.
+
+    Returns:
+        Scores (B,) of the steps, and the memory after them.
+    """
     size = _CHUNK_ROWS if rows.device.type == "cpu" else max(1, len(rows))
-    if len(rows) <= size:
-        return function(rows, memory)
-    pairs = [
-        function(
-            rows[start : start + size], mapped(lambda part, i=start: part[i : i + size], memory)
-        )
-        for start in range(0, len(rows), size)
-    ]
-    scores, memories = zip(*pairs, strict=True)
-    return torch.cat(scores), mapped(lambda *parts: torch.cat(parts), *memories)
+    parts = [part.split(size) for part in memory.state]
+    scores, states = [], []
+    for x, *before in zip(rows[:, None].split(size), *parts, strict=True):
+        score, state = model.step(x, _like(memory.state, before))
+        scores.append(score)
+        states.append(state)
+    after = _mapped(lambda *parts: torch.cat(parts), *states)
+    return torch.cat(scores), Memory(after, memory.seen + 1)
+
+
+def _mapped(function: Callable[..., Tensor], *states: State) -> State:
+    """Apply a function to the first tensors of states, to the second ones, and so on."""
+    return _like(states[0], [function(*tensors) for tensors in zip(*states, strict=True)])
+
+
+def _like(state: State, parts: Iterable[Tensor]) -> State:
+    made: State = getattr(state, "_make", tuple)(parts)  # a NamedTuple stays one
+    return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,19 +125,21 @@ class Paths:
         of an episode. The other half is left to a rollout, which thus stays within the length
         that the model was fitted on. Nothing waits for the device.
         """
-        memory: Memory = model.init_state(len(index))
+        memory = no_memory(model, len(index))
         for back in range(model.sequence_length // 2, 0, -1):
             is_known = self.place[index] >= back
-            rows = self.rows[(index - back).clamp(min=0)]
-            _, after = remembered(lambda x, m: model.step(x[:, None], m), rows, memory)
-            memory = mapped(
-                lambda new, old, known=is_known: _where(known, new, old), after, memory
-            )
+            _, after = go_on(model, self.rows[(index - back).clamp(min=0)], memory)
+            memory = _chosen(is_known, after, memory)
         return memory
 
 
-def _where(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(rows.reshape(-1, *([1] * (new.ndim - 1))), new, old)
+def _chosen(of_first: Tensor, first: Memory, second: Memory) -> Memory:
+    """Return the first memory of some rows, the second one of the others."""
+
+    def of(one: Tensor, other: Tensor) -> Tensor:
+        return torch.where(of_first.reshape(-1, *([1] * (one.ndim - 1))), one, other)
+
+    return Memory(_mapped(of, first.state, second.state), of(first.seen, second.seen))
 
 
 def recall_for(data: OfflineData, row_kind: str, *models: DensityModel | None) -> Recall | None:

@@ -207,7 +207,8 @@ def _scorer(
     if problems:
         raise ConfigError(problems)
     if isinstance(density, SequenceModel):
-        return HistoryScorer(density, penalty, row_kind)
+        first = OODPenalty(density, config.kind, 1.0, config.cap, density.FIRST_STEP)
+        return HistoryScorer(density, penalty, first, row_kind)
     return StepScorer(penalty, row_kind, obs_dim + action_dim)
 
 

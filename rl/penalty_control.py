@@ -54,13 +54,14 @@ def calibrate_on_policy(
         alpha: Share of the policy's rows below the threshold.
         score: The score to calibrate; the default one when absent.
         n_episodes: Number of episodes the states come from.
-        memory: Of what went before each state, for a sequence model; None of nothing.
+        memory: Of what went before each state; needed for a sequence model, and only there.
 
     Returns:
         The calibration, also kept in the model.
 
     Raises:
-        ConfigError: The density model scores other rows, or has no such score.
+        ConfigError: The density model scores other rows, has no such score, or is a sequence
+            model and no memory is given.
         DataError: A row is not finite, or there is none.
     """
     action = act(obs, generator)

@@ -11,7 +11,7 @@ from gormpo_density import Calibration, DensityModel, OODPenalty, SequenceModel
 from gormpo_density.errors import ConfigError
 from gormpo_density.penalty import GORMPO_KINDS
 from rl.dynamics import Prediction
-from rl.history import Memory, remembered
+from rl.history import Memory, go_on, no_memory, picked
 
 #: Largest penalty where no cap says another: a hundred typical rows.
 LARGEST = 100.0
@@ -119,19 +119,24 @@ def calibrate_steps(
     Args:
         density: The fitted model.
         rows: (n, D), of steps that it was not fitted on.
-        memory: Of what went before each row, for a sequence model, whose default score is taken.
+        memory: Of what went before each row; needed for a sequence model, whose default score is
+            taken. Rows before which there was nothing do not count there.
         alpha: Share of such steps below the threshold.
         score: The score to calibrate; the default one when absent.
         n_episodes: Number of episodes the steps come from.
 
     Raises:
+        ConfigError: There is no such score, or no memory for a sequence model.
         DataError: A row is not finite, or there is none.
     """
     if not isinstance(density, SequenceModel):
         return density.calibrate(rows, alpha, score, n_episodes)
     if memory is None:
-        memory = density.init_state(len(rows))
-    return density.calibrate_steps(rows[:, None], memory, alpha, n_episodes)
+        raise ConfigError("steps of a sequence model are calibrated with what went before them")
+    has_past = memory.seen > 0
+    known = picked(memory, has_past)
+    assert known is not None
+    return density.calibrate_steps(rows[has_past][:, None], known.state, alpha, n_episodes)
 
 
 class StepScorer:
@@ -163,8 +168,9 @@ class HistoryScorer:
     """A density penalty on the paths that steps of the model go on with: on log p(x_t | x_<t).
 
     Args:
-        model: A sequence model of single rows x_t, whose steps are calibrated.
-        penalty: Of its scores of steps, with coefficient 1.
+        model: A sequence model of single rows x_t.
+        later: Of its calibrated scores of steps after others, with coefficient 1.
+        first: The same of first steps, before which nothing was seen.
         row_kind: A name of `ROWS`.
 
     Attributes:
@@ -172,22 +178,30 @@ class HistoryScorer:
     """
 
     @torch.no_grad()
-    def __init__(self, model: SequenceModel[Any], penalty: OODPenalty, row_kind: str) -> None:
+    def __init__(
+        self, model: SequenceModel[Any], later: OODPenalty, first: OODPenalty, row_kind: str
+    ) -> None:
         self.model = model
-        self.penalty = penalty
+        self.later, self.first = later, first
         self.rows = ROWS[row_kind]
-        unscorable = torch.full((1, 1, model.n_features), math.nan, device=model.device)
-        worst, _ = model.step(unscorable, model.init_state(1))
-        self.limit = _limit(penalty, penalty.of_score(worst)[0])
+        unscorable = torch.full((1, model.n_features), math.nan, device=model.device)
+        worst, _ = go_on(model, unscorable, no_memory(model, 1))
+        self.limit = max(_limit(one, one.of_score(worst)[0]) for one in (later, first))
 
     def __call__(self, step: ProposedStep) -> PenaltyValue:
         """Return penalty and u of each row after its own past, and the memory after it."""
-        rows, memory = self.rows(step), step.memory
-        if memory is None:
-            memory = self.model.init_state(len(rows))
-        score, memory = remembered(lambda x, m: self.model.step(x[:, None], m), rows, memory)
-        penalty, u = self.penalty.of_score(score)
-        return PenaltyValue(penalty.to(step.obs.dtype), u.to(step.obs.dtype), memory)
+        rows, before = self.rows(step), step.memory
+        if before is None:
+            before = no_memory(self.model, len(rows))
+        score, memory = go_on(self.model, rows, before)
+        has_past, dtype = before.seen > 0, step.obs.dtype
+        penalty, u = (
+            torch.where(has_past, later, first).to(dtype)
+            for later, first in zip(
+                self.later.of_score(score), self.first.of_score(score), strict=True
+            )
+        )
+        return PenaltyValue(penalty, u, memory)
 
 
 class LargestScorer:

@@ -97,6 +97,9 @@ def test_single_steps_have_a_threshold_of_their_own_that_is_saved(tmp_path):
         scores, _ = model.step(x[:, 2:], state)
     assert torch.equal(calibration.scores, scores.sort().values)
     assert calibration.threshold == scores.sort().values[9]
+    first, _ = model.step(x[:, 2:], model.init_state(99))
+    found = model.calibrations[model.FIRST_STEP].scores
+    torch.testing.assert_close(found, first.detach().sort().values)
     assert model.calibration is None  # that of whole sequences
     model.save(tmp_path)
     again = load_model(tmp_path).calibrations[model.STEP]

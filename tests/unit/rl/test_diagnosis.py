@@ -219,11 +219,11 @@ def test_a_memory_is_of_the_start_and_goes_on_with_its_branch(data) -> None:
     """The penalty is the row number of the start and how many steps were remembered."""
 
     def remembering(step: ProposedStep) -> PenaltyValue:
-        row, steps = step.memory
-        return PenaltyValue(100 * row + steps, None, (row, steps + 1))
+        (row,), steps = step.memory
+        return PenaltyValue(100 * row + steps, None, Memory((row,), steps + 1))
 
     def recall(rows: Tensor) -> Memory:
-        return rows.float(), torch.zeros(len(rows))
+        return Memory((rows.float(),), torch.zeros(len(rows)))
 
     def act(obs: Tensor) -> Tensor:
         return torch.zeros(len(obs), 1)

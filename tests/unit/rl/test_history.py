@@ -10,7 +10,7 @@ from gormpo_density import VAE, OODPenalty, SequenceModel
 from gormpo_density.errors import ConfigError, DataError, NotCalibratedError
 from rl import history
 from rl.config import PenaltyConfig
-from rl.history import Paths, mapped, picked, recall_for, remembered
+from rl.history import Memory, Paths, go_on, no_memory, picked, recall_for
 from rl.penalties import make_penalty
 from rl.step_scores import (
     HistoryScorer,
@@ -18,6 +18,7 @@ from rl.step_scores import (
     PenaltyValue,
     ProposedStep,
     StepScorer,
+    calibrate_steps,
     row_problems,
 )
 
@@ -25,6 +26,7 @@ from rl.step_scores import (
 EPISODE = torch.tensor([7, 7, 7, 7, 7, 3, 9, 9, 9, 9])
 NUMBERS = torch.arange(10.0)
 ROWS = torch.stack([NUMBERS, -NUMBERS], 1)
+PLAIN = torch.stack([NUMBERS, 0 * NUMBERS], 1)
 
 
 class Seen(NamedTuple):
@@ -33,7 +35,7 @@ class Seen(NamedTuple):
 
 
 class Counting(SequenceModel[Seen]):
-    """The score of a row is minus the number of rows seen before it."""
+    """The score of a row is minus its last entry's size and minus the number of rows before it."""
 
     def __init__(self, n_features: int = 2, window: int = 1, sequence_length: int = 6) -> None:
         super().__init__(n_features, window, sequence_length)
@@ -46,7 +48,7 @@ class Counting(SequenceModel[Seen]):
         return Seen(torch.zeros(batch), torch.zeros(batch, 1))
 
     def _step(self, z: Tensor, state: Seen) -> tuple[Tensor, Seen]:
-        return -state.count, Seen(state.count + 1, state.total + z[:, 0, :1])
+        return -state.count - z[:, 0, -1].abs(), Seen(state.count + 1, state.total + z[:, 0, :1])
 
 
 @pytest.fixture
@@ -56,23 +58,28 @@ def paths() -> Paths:
 
 @pytest.fixture
 def model() -> Counting:
-    """Steps after 0 to 10 rows are normal; the threshold is at 10 rows, u = (count - 10) / 5."""
+    """After 2 rows, last entries of 0 to 10 are normal: u = (count + entry - 12) / 5.
+
+    Of a first row, u = (entry - 10) / 5.
+    """
     made = Counting()
-    counts = seen(*range(11))
-    made.calibrate_steps(torch.zeros(11, 1, 2), counts, alpha=0.1)
+    windows = torch.stack([torch.zeros(11), torch.arange(11.0)], 1)[:, None]
+    made.calibrate_steps(windows, seen(*(11 * [2])).state, alpha=0.1)
     return made
 
 
-def proposed(data: Tensor, memory: Seen | None = None) -> ProposedStep:
+def proposed(data: Tensor, memory: Memory | None = None) -> ProposedStep:
     return ProposedStep(data[:, :1], data[:, 1:], data[:, :1], memory=memory)
 
 
 def scorer(model: Counting, kind: str = "linear") -> HistoryScorer:
-    return HistoryScorer(model, OODPenalty(model, kind, score=model.STEP), "state_action")
+    both = (OODPenalty(model, kind, score=name) for name in (model.STEP, model.FIRST_STEP))
+    return HistoryScorer(model, *both, "state_action")
 
 
-def seen(*counts: float) -> Seen:
-    return Seen(torch.tensor(counts, dtype=torch.float32), torch.zeros(len(counts), 1))
+def seen(*counts: int) -> Memory:
+    number = torch.tensor(counts)
+    return Memory(Seen(number.float(), torch.zeros(len(counts), 1)), number)
 
 
 def test_rows_know_their_place_in_their_episode(paths) -> None:
@@ -109,9 +116,10 @@ def test_a_row_recalls_the_half_of_a_sequence_before_it_and_nothing_of_other_epi
     paths, model
 ) -> None:
     memory = paths.recall(model, torch.arange(10))
-    assert isinstance(memory, Seen)
-    assert memory.count.tolist() == [0, 1, 2, 3, 3, 0, 0, 1, 2, 3]
-    assert memory.total[:, 0].tolist() == [0, 0, 1, 3, 6, 0, 0, 6, 13, 21]
+    assert isinstance(memory.state, Seen)
+    assert memory.seen.tolist() == [0, 1, 2, 3, 3, 0, 0, 1, 2, 3]
+    assert memory.state.count.tolist() == memory.seen.tolist()
+    assert memory.state.total[:, 0].tolist() == [0, 0, 1, 3, 6, 0, 0, 6, 13, 21]
 
 
 def test_a_recall_is_that_of_the_model_of_paths_in_any_order(paths, model) -> None:
@@ -124,54 +132,67 @@ def test_a_recall_is_that_of_the_model_of_paths_in_any_order(paths, model) -> No
 
     assert recall_for(Data(), "state_action", None) is None
     recall = recall_for(Data(), "state_action", None, model)
-    assert recall(torch.tensor([9, 0, 4, 4])).count.tolist() == [3, 0, 3, 3]
+    assert recall(torch.tensor([9, 0, 4, 4])).seen.tolist() == [3, 0, 3, 3]
 
 
 def test_some_rows_of_a_memory_are_picked_by_mask_or_number() -> None:
     memory = seen(1, 2, 3)
-    assert picked(memory, torch.tensor([True, False, True])).count.tolist() == [1, 3]
-    assert picked(memory, torch.tensor([2, 2])).count.tolist() == [3, 3]
+    for rows in (torch.tensor([True, False, True]), torch.tensor([0, 2])):
+        kept = picked(memory, rows)
+        assert kept.seen.tolist() == kept.state.count.tolist() == [1, 3]
     assert picked(None, torch.tensor([0])) is None
-    plain = mapped(lambda a, b: a + b, (torch.ones(2),), (torch.ones(2),))
-    assert type(plain) is tuple
-    assert plain[0].tolist() == [2, 2]
+    plain = picked(Memory((torch.ones(2),), torch.ones(2)), torch.tensor([0]))
+    assert type(plain.state) is tuple
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 4, 7])
-def test_chunks_are_put_together_again(monkeypatch, n) -> None:
+def test_chunks_are_put_together_again(monkeypatch, model, n) -> None:
+    rows, memory = ROWS[:n], seen(*range(n))
+    score, after = go_on(model, rows, memory)
+    assert score.tolist() == [-2.0 * i for i in range(n)]
     monkeypatch.setattr(history, "_CHUNK_ROWS", 3)
-    sizes = []
-
-    def double(rows: Tensor, memory: Seen) -> tuple[Tensor, Seen]:
-        sizes.append(len(rows))
-        return 2 * rows, memory._replace(count=memory.count + rows)
-
-    rows = torch.arange(float(n))
-    found, memory = remembered(double, rows, seen(*range(n)))
-    assert torch.equal(found, 2 * rows)
-    assert torch.equal(memory.count, 2 * rows)
-    assert max(sizes) <= 3
+    in_chunks, after_chunks = go_on(model, rows, memory)
+    assert torch.equal(in_chunks, score)
+    assert torch.equal(after_chunks.seen, after.seen)
+    assert all(map(torch.equal, after_chunks.state, after.state))
 
 
 def test_a_step_costs_what_the_model_says_of_it_after_its_own_past(model) -> None:
-    value = scorer(model)(proposed(ROWS[:4], seen(0, 10, 15, 1000)))
-    torch.testing.assert_close(value.surprise, torch.tensor([-2.0, 0.0, 1.0, 198.0]))
+    value = scorer(model)(proposed(PLAIN[:4], seen(2, 12, 17, 1000)))
+    torch.testing.assert_close(value.surprise, torch.tensor([-2.0, 0.0, 1.0, 197.6]))
     torch.testing.assert_close(value.penalty, torch.tensor([0.0, 0.0, 1.0, 10.0]))
-    assert value.memory.count.tolist() == [1, 11, 16, 1001]
-    assert value.memory.total[:, 0].tolist() == [0, 1, 2, 3]
+    assert value.memory.seen.tolist() == [3, 13, 18, 1001]
+    assert value.memory.state.total[:, 0].tolist() == [0, 1, 2, 3]
 
 
-def test_without_a_memory_nothing_was_seen(model) -> None:
-    value = scorer(model)(proposed(ROWS[:3]))
-    assert value.memory.count.tolist() == [1, 1, 1]
+def test_a_first_step_is_held_against_first_steps(model) -> None:
+    rows = torch.tensor([[0.0, 10.0], [0.0, 15.0], [0.0, 10.0]])
+    for memory in (None, no_memory(model, 3)):
+        value = scorer(model)(proposed(rows, memory))
+        torch.testing.assert_close(value.surprise, torch.tensor([0.0, 1.0, 0.0]))
+        assert value.memory.seen.tolist() == [1, 1, 1]
+    mixed = scorer(model)(proposed(rows, seen(0, 0, 2)))
+    torch.testing.assert_close(mixed.surprise, torch.tensor([0.0, 1.0, 0.0]))
+
+
+def test_rows_without_a_past_do_not_set_the_threshold_of_those_that_have_one(model) -> None:
+    rows = torch.stack([torch.zeros(22), torch.arange(22.0) % 11], 1)
+    memory = seen(*(11 * [0]), *(11 * [5]))
+    found = calibrate_steps(model, rows, memory, 0.1, None, 2)
+    assert (len(found.scores), found.threshold, found.n_episodes) == (11, -15, 2)
+    assert model.calibrations[model.FIRST_STEP].threshold == -10
+    with pytest.raises(ConfigError, match="calibrated with what went before"):
+        calibrate_steps(model, rows, None, 0.1, None, 2)
 
 
 def test_a_branch_does_not_depend_on_the_others(model) -> None:
-    together = scorer(model)(proposed(ROWS[:3], seen(3, 20, 1)))
+    together = scorer(model)(proposed(PLAIN[:3], seen(3, 20, 0)))
     for i in range(3):
-        alone = scorer(model)(proposed(ROWS[i : i + 1], picked(seen(3, 20, 1), torch.tensor([i]))))
+        alone = scorer(model)(
+            proposed(PLAIN[i : i + 1], picked(seen(3, 20, 0), torch.tensor([i])))
+        )
         assert alone.penalty == together.penalty[i]
-        assert alone.memory.count == together.memory.count[i]
+        assert alone.memory.state.count == together.memory.state.count[i]
 
 
 def test_a_row_that_cannot_be_scored_gets_the_largest_penalty(model) -> None:
@@ -196,11 +217,11 @@ class Fixed:
 
 def test_the_larger_surprise_counts_row_by_row(model) -> None:
     both = LargestScorer(Fixed(-1.0, 3.0, torch.nan), scorer(model))
-    value = both(proposed(ROWS[:3], seen(15, 15, 15)))
+    value = both(proposed(PLAIN[:3], seen(17, 17, 17)))
     torch.testing.assert_close(value.surprise[:2], torch.tensor([1.0, 3.0]))
     assert value.surprise[2].isnan()  # a penalty turns it into the largest u there is
     assert value.penalty[:2].tolist() == pytest.approx([1, 3])
-    assert value.memory.count.tolist() == [16, 16, 16]
+    assert value.memory.seen.tolist() == [18, 18, 18]
     assert both.limit == 50
 
 
@@ -217,11 +238,11 @@ def made(config: PenaltyConfig, model: Counting, **options):
 @pytest.mark.parametrize("name", ["density", "none"])
 def test_penalties_carry_the_memory_whatever_they_are_of(model, name) -> None:
     penalty = made(PenaltyConfig(name=name, truncate=2.0), model)
-    step = proposed(ROWS[:2], seen(15, 0))
+    step = proposed(PLAIN[:2], seen(17, 2))
     value = penalty(step)
     torch.testing.assert_close(value.surprise, torch.tensor([1.0, -2.0]))
-    assert value.memory.count.tolist() == [16, 1]
-    assert penalty(step._replace(memory=value.memory)).memory.count.tolist() == [17, 2]
+    assert value.memory.seen.tolist() == [18, 3]
+    assert penalty(step._replace(memory=value.memory)).memory.seen.tolist() == [19, 4]
 
 
 def test_a_penalty_of_rows_is_put_beside_one_of_paths_by_its_own_score(model) -> None:
@@ -232,9 +253,9 @@ def test_a_penalty_of_rows_is_put_beside_one_of_paths_by_its_own_score(model) ->
     penalty = made(PenaltyConfig(score="iwae"), vae, beside=model)
     assert isinstance(penalty.scorer, LargestScorer)
     assert isinstance(penalty.scorer.row, StepScorer)
-    value = penalty(proposed(rows[:1], seen(1000)))
-    assert value.surprise.item() == pytest.approx(198)
-    assert value.memory.count == 1001
+    value = penalty(proposed(0 * rows[:1], seen(1000)))
+    assert value.surprise.item() == pytest.approx(197.6)
+    assert value.memory.seen == 1001
 
 
 def test_what_cannot_score_steps_is_refused() -> None:

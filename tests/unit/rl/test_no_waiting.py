@@ -162,7 +162,7 @@ def test_a_path_is_recalled_and_gone_on_with_without_waiting(has_row_model) -> N
     paths = Paths.of(rows, numbers // 30)
     density = VAELSTM(OBS + ACTION, sequence_length=6, latent_dim=2, hidden_dims=[])
     density.fit(paths.sequences(numbers, 6, 99, seed=0), epochs=1, seed=0)
-    density.calibrate_steps(rows[:, None], paths.recall(density, numbers))
+    density.calibrate_steps(rows[:, None], paths.recall(density, numbers).state)
     flow = RealNVP(OBS + ACTION, num_layers=2, hidden_dims=[8])
     flow.fit(rows, epochs=1, seed=0)
     flow.calibrate(rows)

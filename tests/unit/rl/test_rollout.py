@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rl.buffer import Batch, Layout
 from rl.config import RolloutConfig
+from rl.history import Memory
 from rl.policy import TanhGaussianPolicy
 from rl.rollout import Generation, Rollouts
 from rl.transition_model import Step
@@ -158,16 +159,17 @@ class RememberingModel(CountingModel):
     """It remembers the start of each branch, and the steps from it."""
 
     def step(self, obs: Tensor, action: Tensor, memory: Any = None) -> Step:
-        start, steps = memory
+        (start, steps), seen = memory
         assert torch.equal(start, obs[:, 0])
         assert torch.equal(steps[:, 0], obs[:, 1])
-        return super().step(obs, action)._replace(memory=(start, steps + 1))
+        return super().step(obs, action)._replace(memory=Memory((start, steps + 1), seen + 1))
 
 
 def test_every_branch_goes_on_with_its_own_memory() -> None:
     states = starts(5, 15, 25)
     made = rollouts(RememberingModel(ends=2, cuts=1), states, 40, 4)
-    made.recall = lambda chosen: (states[chosen, 0], torch.zeros(len(chosen), 1))
+    nothing = torch.zeros(40)
+    made.recall = lambda chosen: Memory((states[chosen, 0], nothing[:, None]), nothing)
     _, batch = generate(made)
     lengths = {s: int(batch.next_obs[batch.obs[:, 0] == s, 1].max()) for s in (5, 15, 25)}
     assert lengths == {5: 2, 15: 4, 25: 1}
