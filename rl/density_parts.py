@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gormpo_density import DensityModel, SequenceModel, load_model, make_model
+from gormpo_density.config import Section
 from gormpo_density.errors import ConfigError
 from gormpo_density.registry import model_class
 from rl.config import MOPOConfig
@@ -14,6 +15,9 @@ from rl.history import Paths, recall_for
 from rl.offline_data import OfflineData
 from rl.stages import Stages
 from rl.step_scores import calibrate_steps, row_problems, step_score
+
+#: A section of a configuration, or plain values.
+Values = Section | Mapping[str, Any]
 
 _VAL_SHARE = 5  # for so many training sequences there is one, at most, that stops the training
 
@@ -42,12 +46,12 @@ class DensityParts:
         shape = (self.config.history.length, width) if _is_of_paths(name) else width
         return make_model(name, input_dim=shape, **params).to(self.data.device)
 
-    def trained(self, model: Mapping[str, Any], fit: Mapping[str, Any], rows: str) -> DensityModel:
+    def trained(self, model: Values, fit: Values, rows: str) -> DensityModel:
         """Fit a model to the training rows, or find it where that was done before.
 
         Args:
-            model: Its name and parameters, as plain values.
-            fit: Arguments of its `fit`, as plain values.
+            model: Its name and parameters.
+            fit: Arguments of its `fit`.
             rows: What it scores.
 
         Raises:
@@ -55,24 +59,24 @@ class DensityParts:
             DataError: A model of paths is to be fitted, and no episode is long enough.
         """
         config, data = self.config, self.data
-        key = {
+        key: dict[str, Any] = {
             "data": data.fingerprint,
             "rows": rows,
-            "model": model,
-            "fit": fit,
+            "model": _plain(model),
+            "fit": _plain(fit),
             "seed": config.seed,
         }
-        if _is_of_paths(model["name"]):
+        if _is_of_paths(key["model"]["name"]):
             key["history"] = [config.history.length, config.history.sequences]
         with self.stages.stage("density", key) as (folder, is_finished):
             if is_finished:
                 return load_model(folder, str(data.device))
-            made = self.new(**model)
+            made = self.new(**dict(model))
             train, val = self._rows_for(made, rows)
             made.fit(
                 train,
                 val,
-                **fit,
+                **dict(fit),
                 seed=config.seed,
                 checkpoint=folder / "fit.safetensors",
                 progress=self.progress,
@@ -103,6 +107,10 @@ class DensityParts:
             self.config.penalty.score,
             data.n_episodes("cal"),
         )
+
+
+def _plain(values: Values) -> dict[str, Any]:
+    return values.model_dump(mode="json") if isinstance(values, Section) else dict(values)
 
 
 def _is_of_paths(name: str) -> bool:

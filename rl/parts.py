@@ -220,7 +220,7 @@ class Parts:
 
     def _trained_density(self) -> DensityModel:
         config = self.config
-        return self._densities.trained(_plain(config.model), _plain(config.fit), config.data.rows)
+        return self._densities.trained(config.model, config.fit, config.data.rows)
 
     def _clone_key(self) -> dict[str, Any]:
         return {

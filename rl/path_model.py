@@ -1,11 +1,11 @@
 """The VAE-LSTM of paths: what it is made and fitted with where nothing else is said.
 
-Chosen by the held-out bound on Hopper and HalfCheetah, within a minute of one core. The
-states of a simulator follow from the last ones all but exactly. So encoder and decoder are linear
-maps with room for every column: they hand states on without loss, what is not linear is left to
-the LSTM. Training noise, by default as large as .05 standard deviations, would hide how exactly
-they follow; the spread that is left to learn is far from the one that training starts with, hence
-the large steps, most of them in the phase that trains the bound.
+Chosen by the held-out bound on Hopper and HalfCheetah, within a minute of one core. The states of
+a simulator follow from the last ones all but exactly. So encoder and decoder are linear maps with
+room for every column: they hand states on without loss, what is not linear is left to the LSTM.
+Training noise, by default .05 standard deviations, would hide how exactly they follow; the spread
+that is left to learn is far from the one that training starts with, hence the large steps, most
+of them in the phase that trains the bound.
 """
 
 from collections.abc import Callable, Mapping

@@ -53,8 +53,7 @@ def parts_of(config: MOPOConfig, stages: Path) -> DensityParts:
 
 
 def trained(config: MOPOConfig, stages: Path) -> VAELSTM:
-    plain = config.model.model_dump(mode="json"), config.fit.model_dump(mode="json")
-    return parts_of(config, stages).trained(*plain, config.data.rows)
+    return parts_of(config, stages).trained(config.model, config.fit, config.data.rows)
 
 
 def settings_that_hold(config: MOPOConfig) -> tuple[dict, dict]:
