@@ -23,6 +23,7 @@ _BUILT_IN = {
     "gmm": "gormpo_density.models.gmm:GMM",
     "kde": "gormpo_density.models.kde:KDE",
     "knn": "gormpo_density.models.knn:KNN",
+    "pca_flow": "gormpo_density.models.pca_flow:PCAFlow",
     "realnvp": "gormpo_density.models.realnvp:RealNVP",
     "recurrent_ae": "gormpo_density.models.recurrent_ae:RecurrentAE",
     "vae": "gormpo_density.models.vae:VAE",

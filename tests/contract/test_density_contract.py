@@ -19,6 +19,7 @@ SMALL = {
     "gmm": {"n_components": 2},
     "kde": {},
     "knn": {},
+    "pca_flow": {"n_components": 2, "num_layers": 4, "hidden_dims": [16]},
     "realnvp": {"num_layers": 4, "hidden_dims": [16]},
     "recurrent_ae": {"latent_dim": 8, "num_layers": 2},
     "vae": {"latent_dim": 2, "hidden_dims": [16]},
