@@ -8,6 +8,7 @@ penalty = OODPenalty(model)               # (B, D) -> (B,), 0 on the data's supp
 
 from typing import TYPE_CHECKING, Any
 
+from gormpo_density.augmentation.latent import LatentAugmenter
 from gormpo_density.base import DensityModel, LatentModel
 from gormpo_density.calibration import Calibration
 from gormpo_density.data.rl import load_rl_data, load_rl_data_for_vae
@@ -47,6 +48,7 @@ __all__ = [
     "Calibration",
     "DensityModel",
     "Ensemble",
+    "LatentAugmenter",
     "LatentModel",
     "Monitor",
     "OODPenalty",

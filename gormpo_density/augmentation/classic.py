@@ -145,7 +145,7 @@ class Mixup(Augmenter):
 
     def _augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> Augmented:
         first = torch.arange(len(x), device=x.device).repeat(self.num_samples)
-        second = _classmates(y, self.num_samples, generator)
+        second = classmates(y, self.num_samples, generator)
         weight = self._weights(len(first), generator).to(x)[:, None, None]
         source = torch.where((first == second) | (weight.flatten() == 0), first, -1)
         return Augmented(torch.lerp(x[first], x[second], weight), y[first], source)
@@ -185,7 +185,7 @@ def _normal(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) ->
     return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
-def _classmates(y: Tensor, rounds: int, generator: torch.Generator) -> Tensor:
+def classmates(y: Tensor, rounds: int, generator: torch.Generator) -> Tensor:
     """Return (rounds * n,): for each row another of its class, itself where it is alone.
 
     Rows are lined up by class; a row's mate stands 1 to size - 1 places on, in a circle.

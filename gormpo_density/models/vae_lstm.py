@@ -246,9 +246,14 @@ class VAELSTM(LatentModel, SequenceModel[LSTMState]):
         latent = torch.where(score.isfinite()[:, None, None], latent, unseen)
         return score - self.draws_add[turn], self.prior.advance(latent, state)
 
+    def encoder(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mu and logvar of every q(z_t | x_t), one after another: (B, T * latent_dim)."""
+        mu, logvar = self._posterior(self.standardizer(x))
+        return mu.flatten(1), logvar.flatten(1)
+
     def encode(self, x: Tensor) -> Tensor:
         """Return the means of q(z_t | x_t), one after another: (B, T * latent_dim)."""
-        return self._posterior(self.standardizer(x))[0].flatten(1)
+        return self.encoder(x)[0]
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the means of p(x_t | z_t), (B, *event_shape), of latents (B, T * latent_dim)."""
