@@ -3,14 +3,13 @@
 import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gormpo_density.errors import DataError
+from gormpo_density.timeseries.labelled import LabelledSet, label_text
 from gormpo_density.timeseries.readers.folders import find_file
 from gormpo_density.timeseries.readers.table import parse_number
 from gormpo_density.timeseries.series import Values
@@ -22,27 +21,6 @@ _HINT = "fill the gaps, or cut the series to one length, and save them anew"
 _SHOWN = 5
 
 
-@dataclass(frozen=True, eq=False)
-class UCRSet:
-    """A labelled set with the archive's own split.
-
-    Attributes:
-        name: Of the set.
-        train_x: (n, T, D).
-        train_y: (n,) position in `classes`.
-        test_x: (m, T, D).
-        test_y: (m,) position in `classes`.
-        classes: The labels as in the files, in numeric or else alphabetic order.
-    """
-
-    name: str
-    train_x: Values
-    train_y: NDArray[np.int64]
-    test_x: Values
-    test_y: NDArray[np.int64]
-    classes: tuple[str, ...]
-
-
 class LabelledWindows(NamedTuple):
     """One file: `x` (n, T, D) and the label of each window as text."""
 
@@ -50,7 +28,7 @@ class LabelledWindows(NamedTuple):
     labels: tuple[str, ...]
 
 
-def load_ucr(name: str, data_dir: str | Path | None) -> UCRSet:
+def load_ucr(name: str, data_dir: str | Path | None) -> LabelledSet:
     """Load both halves of a set of the UCR archive.
 
     Args:
@@ -66,15 +44,7 @@ def load_ucr(name: str, data_dir: str | Path | None) -> UCRSet:
         Dau et al. 2019, The UCR time series archive, https://arxiv.org/abs/1810.07758
     """
     train, test = (read_windows(_find(data_dir, f"{name}_{half}")) for half in ("TRAIN", "TEST"))
-    if train.x.shape[1:] != test.x.shape[1:]:
-        shapes = f"{train.x.shape[1:]} and {test.x.shape[1:]}"
-        raise DataError(f"{name}: windows of the two halves differ in shape: {shapes}")
-    classes = _sorted_classes({*train.labels, *test.labels})
-    train_y, test_y = (
-        np.array([classes.index(label) for label in half.labels], dtype=np.int64)
-        for half in (train, test)
-    )
-    return UCRSet(name, train.x, train_y, test.x, test_y, classes)
+    return LabelledSet.of(name, *train, *test)
 
 
 def read_windows(path: str | Path) -> LabelledWindows:
@@ -118,7 +88,7 @@ def _read_npz(path: Path) -> LabelledWindows:
         raise DataError(f"{path}: X must be (n, T) or (n, T, D) and y (n,)")
     problems = [f"row {i}: {_gaps(x[i])}" for i in np.flatnonzero(np.isnan(x).any(axis=(1, 2)))]
     _raise_all(path, problems)
-    return LabelledWindows(x, tuple(_label(str(label)) for label in y))
+    return LabelledWindows(x, tuple(label_text(label) for label in y))
 
 
 def _read_text(path: Path) -> LabelledWindows:
@@ -141,7 +111,7 @@ def _read_text(path: Path) -> LabelledWindows:
             sizes = f"{window.shape[::-1]} where the first is {windows[0].shape[::-1]}"
             problems.append(f"line {line}: length and channels are {sizes}; {_HINT}")
         windows.append(window)
-        labels.append(_label(label))
+        labels.append(label_text(label))
     _raise_all(path, problems)
     if not windows:
         raise DataError(f"{path}: has no rows")
@@ -169,14 +139,6 @@ def _split_ts(text: str) -> tuple[str, list[list[str]]]:
     return label, [[cell.strip() for cell in channel.split(",")] for channel in channels]
 
 
-def _label(text: str) -> str:
-    try:
-        number = float(text)
-    except ValueError:
-        return text.strip()
-    return str(int(number)) if number.is_integer() else text.strip()
-
-
 def _gaps(window: Values) -> str:
     """Describe the missing values of a window (T, D): at its end they are padding."""
     missing = np.asarray(np.isnan(window).any(axis=1))
@@ -190,8 +152,3 @@ def _raise_all(path: Path, problems: list[str]) -> None:
     if problems:
         more = [f"{len(problems) - _SHOWN} more such lines"] if len(problems) > _SHOWN else []
         raise DataError([f"{path}: {problem}" for problem in [*problems[:_SHOWN], *more]])
-
-
-def _sorted_classes(labels: set[str]) -> tuple[str, ...]:
-    is_numeric = all(re.fullmatch(r"-?\d+", label) for label in labels)
-    return tuple(sorted(labels, key=int) if is_numeric else sorted(labels))

@@ -1,4 +1,4 @@
-"""Signals made by the package, with anomalies whose place and kind are known."""
+"""Signals made by the package, with anomalies or classes that are known."""
 
 from gormpo_density.timeseries.simulate.ecg import ECGConfig, simulate_ecg
 from gormpo_density.timeseries.simulate.injection import (
@@ -18,6 +18,7 @@ from gormpo_density.timeseries.simulate.respiratory_events import (
     RespiratoryEvents,
     inject_respiratory_events,
 )
+from gormpo_density.timeseries.simulate.shapes import ShapesConfig, simulate_shapes
 
 __all__ = [
     "INJECTED_KINDS",
@@ -26,9 +27,11 @@ __all__ = [
     "PowerConverterConfig",
     "RespirationConfig",
     "RespiratoryEvents",
+    "ShapesConfig",
     "inject_anomalies",
     "inject_respiratory_events",
     "simulate_ecg",
     "simulate_power_converter",
     "simulate_respiration",
+    "simulate_shapes",
 ]
