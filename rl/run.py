@@ -12,13 +12,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from gormpo_density.config import dump_config
+from gormpo_density.loggers import open_loggers
 from gormpo_density.persistence import save_tensors
 from gormpo_density.report import format_value
 from gormpo_density.runs import RunFolder
 from rl.assembly import Setup, assemble
 from rl.config import MOPOConfig
 from rl.evaluate import Evaluation, evaluate_policy, normalized_score, summarise_curve
-from rl.loggers import open_loggers
 from rl.mopo import Loop
 from rl.policy import TanhGaussianPolicy
 from rl.report import summarise, write_mopo_report

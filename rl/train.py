@@ -17,10 +17,10 @@ from gormpo_density.cli import (
 from gormpo_density.config import dump_config
 from gormpo_density.data.sources import absent_data
 from gormpo_density.errors import ConfigError
+from gormpo_density.loggers import import_wandb
 from gormpo_density.persistence import is_pair
 from rl.config import MOPOConfig, load_mopo_config
 from rl.gormpo_keys import MOPO_KEYS, NOISE_DEFAULTS, NOISE_SWITCHES
-from rl.loggers import import_wandb
 from rl.offline_data import load_offline_data
 from rl.run import run_mopo
 

@@ -18,6 +18,7 @@ SUPPORT = {
     *(
         "aggregate",
         "checkpoints",
+        "loggers",
         "persistence",
         "atomic",
         "registry",

@@ -33,14 +33,14 @@ def open_loggers(
     Args:
         run: The run folder; TensorBoard's events go to its tensorboard/, wandb's files to wandb/.
         config: What wandb shows as the run's configuration, plain values.
-        done: Updates that a resumed run has behind it. TensorBoard drops what a killed process
-            logged after them.
+        done: Updates, or epochs, that a resumed run has behind it. TensorBoard drops what a
+            killed process logged after them.
         use_wandb: Log to wandb too: each process a run of its own, in a group called as the
             folder is.
 
     Yields:
-        A function of the number of updates and of values by name; those that are not finite
-        (NaN: not measured this time) are left out.
+        A function of the number of updates, or epochs, and of values by name; those that are not
+        finite (NaN: not measured this time) are left out.
 
     Raises:
         ConfigError: wandb is not installed.

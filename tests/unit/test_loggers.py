@@ -6,7 +6,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gormpo_density.errors import ConfigError
-from rl.loggers import import_wandb, open_loggers
+from gormpo_density.loggers import import_wandb, open_loggers
 
 
 def curve(run, name: str) -> list[tuple[int, float]]:
