@@ -63,6 +63,39 @@ def plot_latent(latent: Mapping[str, Data]) -> Figure:
     return figure
 
 
+def plot_latent_classes(real: Mapping[str, Data], synthetic: Mapping[str, Data]) -> Figure:
+    """Scatter real and synthetic latents of each class along two axes, as `plot_latent` does.
+
+    The components and the axes are those of the real ones; how many synthetic ones lie off the
+    axes is said.
+
+    Args:
+        real: Latents (n, latent_dim) by class, as dots. At least two dimensions.
+        synthetic: The same, as crosses.
+    """
+    sorts = [{k: _thinned(to_floats(z)) for k, z in sets.items()} for sets in (real, synthetic)]
+    pooled = np.concatenate(list(sorts[0].values()))
+    center, directions, labels = _view(pooled, pooled)
+    limits = [robust_range(values, reach=5.0) for values in ((pooled - center) @ directions).T]
+    figure, (ax,) = make_panels(1, 1, (6.0, 4.2))
+    colors = dict(zip(real, cycle(PALETTE), strict=False))
+    is_off = np.zeros(0, dtype=np.bool_)
+    for sets, marker in zip(sorts, ("o", "x"), strict=True):
+        for name, z in sets.items():
+            x, y = ((z - center) @ directions).T
+            style: dict[str, Any] = {"marker": marker, "s": 22, "alpha": 0.7, "rasterized": True}
+            ax.scatter(x, y, color=colors[name], linewidths=1.2 if marker == "x" else 0, **style)
+            if marker == "x":
+                is_off = np.append(is_off, outside(x, limits[0]) | outside(y, limits[1]))
+    for name in real:
+        ax.scatter([], [], color=colors[name], label=plain(name, 24))
+    ax.scatter([], [], color=NEUTRAL, marker="x", label="synthetic")
+    ax.set(xlabel=labels[0], ylabel=labels[1], xlim=limits[0], ylim=limits[1])
+    set_titles(ax, "", say_off_axis(is_off, "synthetic rows"))
+    legend_beside(figure)
+    return figure
+
+
 def _interleaved(
     arrays: Mapping[str, Floats], colors: Mapping[str, str]
 ) -> tuple[NDArray[np.intp], list[str]]:

@@ -1,4 +1,4 @@
-"""Windows of several sensors: examples of every kind, and what a model makes of them."""
+"""Windows of several sensors: examples of every kind, what a model makes of and from them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +19,7 @@ from gormpo_density.plots.style import (
 _MAX_CHANNELS = 6
 _MAX_KINDS = 6
 _SAMPLES = 4
+_SORTS = ("originals", "synthetic")
 
 
 def plot_samples(windows: Mapping[str, Floats], channels: Sequence[str]) -> Figure:
@@ -59,6 +60,31 @@ def plot_window_reconstructions(
             ax.plot(back[:, d], color=PALETTE[1], linewidth=1.2, label="reconstructed")
         _share_y(row)
     legend_below(figure, grid[0])
+    return figure
+
+
+def plot_synthetic(pairs: Mapping[str, tuple[Floats, Floats]], channels: Sequence[str]) -> Figure:
+    """Draw a few series of each class and below them synthetic ones, in the same colours.
+
+    Args:
+        pairs: Originals and synthetic series, both (n, T, D), by class; of at most six classes
+            the first four of each are drawn. There may be no synthetic ones of a class.
+        channels: Name of each of the D columns; at most three are drawn.
+    """
+    kinds, shown = list(pairs)[:_MAX_KINDS], channels[: _MAX_CHANNELS // 2]
+    names = [f"{name}, {sort}" for name in shown for sort in _SORTS]
+    figure, grid = _grid(kinds, len(pairs), names if len(channels) > 1 else _SORTS)
+    for d in range(len(shown)):
+        both = grid[2 * d : 2 * d + 2]
+        for sort, row in enumerate(both):
+            for ax, kind in zip(row, kinds, strict=True):
+                for color, window in zip(PALETTE, pairs[kind][sort][:_SAMPLES], strict=False):
+                    ax.plot(window[:, d], color=color, linewidth=0.9)
+        _share_y([*both[0], *both[1]])
+        for row in both:
+            row[0].tick_params(labelleft=True)
+    if len(shown) < len(channels):
+        head(figure, f"{len(shown)} of {len(channels)} channels")
     return figure
 
 
