@@ -11,14 +11,14 @@ from gormpo_density.errors import ConfigError
 from gormpo_density.sweep_report import Result, choose_metric
 from gormpo_density.sweep_run import Sweep
 
-#: Metrics of held-out normal rows, and of anomalies made up in them.
+#: Metrics of held-out training rows, and of anomalies made up in them.
 _SELECTABLE = ("val_", "injected.")
 _LINK = "best"
 
 
 def check_selectable(metric: str) -> None:
     """Raise ConfigError unless a metric may choose: one of validation rows."""
-    if not metric.startswith(_SELECTABLE):
+    if not (metric.startswith(_SELECTABLE) or ".val_" in metric):
         raise ConfigError(
             f"--select {metric}: choose by validation rows, such as val_nll or injected.roc_auc; "
             "what is measured on test rows or with labels (--metric shows it) must not choose"

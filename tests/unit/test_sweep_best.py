@@ -52,6 +52,11 @@ def test_what_is_measured_on_test_rows_must_not_choose(metric: str) -> None:
         check_selectable(metric)
 
 
+@pytest.mark.parametrize("metric", ["val_nll", "injected.pr_auc", "noise.val_accuracy_mean"])
+def test_what_is_measured_on_held_out_training_rows_may_choose(metric: str) -> None:
+    check_selectable(metric)
+
+
 def test_the_link_is_moved_to_a_better_run(tmp_path: Path) -> None:
     sweep = Sweep("toy", None, POINTS, [0, 1], [], tmp_path, shares_stages=False)
     for result in results("val_nll", (1, 1), (2, 2), (3, 3))[:2]:
