@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gormpo_density import augment as augmentation
 from gormpo_density import detect as detection
 from gormpo_density import registry
 from gormpo_density import train as density
@@ -15,13 +16,15 @@ from rl import train as mopo
 README = (Path(__file__).parents[2] / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = re.findall(
-    r"^python -m ((?:gormpo_density|rl)\.(?:train|detect)) (--config .*?|--task .*?)(?:  #.*)?$",
+    r"^python -m ((?:gormpo_density|rl)\.(?:train|detect|augment)) "
+    r"(--(?:config|task|dataset) .*?)(?:  #.*)?$",
     README,
     re.MULTILINE,
 )
 PROGRAMS = {
     "gormpo_density.train": density.main,
     "gormpo_density.detect": detection.main,
+    "gormpo_density.augment": augmentation.main,
     "rl.train": mopo.main,
 }
 

@@ -1,0 +1,1 @@
+"""An augmentation run: configuration, data, arms, tables, figures and report."""
