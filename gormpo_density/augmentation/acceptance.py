@@ -60,7 +60,7 @@ class Acceptance:
         """
         if len(x) < 4:
             raise DataError(f"accepting rows needs four real ones at least, got {len(x)}")
-        rows, own_from = x.flatten(1), math.ceil(1 / self.alpha) - 1
+        rows, own_from = x.flatten(1), max(2, math.ceil(1 / self.alpha) - 1)
         self._density = _Density(rows, y, own_from, seed)
         scores, labels = self._held_out_scores(rows, y, own_from, seed)
         counts = torch.bincount(labels, minlength=int(y.max()) + 1)

@@ -81,8 +81,13 @@ def make_arm(config: "AugmentConfig", name: str, model: LatentModel) -> Augmente
 def make_latent(
     config: "AugmentConfig", method: str, model: LatentModel, **params: Any
 ) -> LatentAugmenter:
-    """Return a latent augmenter with the values of section `augment`, but for those given."""
+    """Return a latent augmenter with the values of section `augment`, but for those given.
+
+    The section's strength is that of its own method: others have other scales.
+    """
     section = config.augment.model_dump(include=set(LatentArm.model_fields))
+    if method != config.augment.method:
+        section["noise"] = None
     values = section | {key: value for key, value in params.items() if value is not None}
     accept = Acceptance(alpha=config.calibration.alpha) if values.pop("accept") else None
     return LatentAugmenter(model, method=method, accept=accept, **values)

@@ -66,7 +66,7 @@ class AugmentSection(Section):
 
     Attributes:
         method: What --test_augment and --export use; see `LatentAugmenter`.
-        noise: Strength of a latent method; 0 is reconstruction.
+        noise: Strength of that method; 0 is reconstruction. Other latent methods have their own.
         num_samples: Synthetic rows for each real row.
         accept: Reject synthetic rows whose p-value among real ones is below `calibration.alpha`,
             or that another class claims; see `Acceptance`.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from gormpo_density.config_tree import COMMAND_LINE, ConfigTree
-from gormpo_density.gormpo_keys import FlatKeys
+from gormpo_density.flat_keys import FlatKeys
 
 _ALIASES: Mapping[str, str] = {
     "dataset": "data.dataset",
