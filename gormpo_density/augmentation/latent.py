@@ -16,8 +16,8 @@ from gormpo_density.base import LatentModel
 from gormpo_density.errors import ConfigError, DataError, NotFittedError, ShapeError
 from gormpo_density.registry import make_model
 
-Method = Literal["noise", "posterior", "interpolate", "class_gaussian"]
-METHODS: tuple[str, ...] = get_args(Method)
+LatentMethod = Literal["noise", "posterior", "interpolate", "class_gaussian"]
+METHODS: tuple[str, ...] = get_args(LatentMethod)
 
 #: The strength of each method where none is given; 0 is reconstruction, or the class's mean.
 STRENGTHS: Mapping[str, float] = {
@@ -82,7 +82,7 @@ class LatentAugmenter(Augmenter):
     def __init__(
         self,
         model: LatentModel | str | Mapping[str, Any],
-        method: Method = "noise",
+        method: LatentMethod = "noise",
         noise: float | None = None,
         num_samples: int = 1,
         accept: Acceptance | None = None,

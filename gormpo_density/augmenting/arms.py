@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from pydantic import PositiveInt
@@ -12,7 +12,7 @@ from gormpo_density.augmentation.acceptance import Acceptance
 from gormpo_density.augmentation.augmenter import Augmenter
 from gormpo_density.augmentation.classifier import Classifier
 from gormpo_density.augmentation.classifiers import available_classifiers, make_classifier
-from gormpo_density.augmentation.latent import LatentAugmenter
+from gormpo_density.augmentation.latent import METHODS, LatentAugmenter, LatentMethod
 from gormpo_density.augmentation.registry import available_augmenters, make_augmenter
 from gormpo_density.base import LatentModel, NonNegative
 from gormpo_density.errors import ConfigError
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 BASELINE = "baseline"
 """The arm that has the real rows alone."""
-
-LatentMethod = Literal["noise", "posterior", "interpolate", "class_gaussian"]
-LATENT_METHODS: tuple[str, ...] = get_args(LatentMethod)
 
 _STEPPED = ("resnet", "fcn")
 
@@ -50,7 +47,7 @@ def check_arm(name: str, method: str, params: Mapping[str, Any]) -> None:
         raise ConfigError(f"arm {name!r}: a name has letters, digits, - and _ only")
     if method == BASELINE:
         validate(Section, params, lambda _: f"arms.{name}")
-    elif method in LATENT_METHODS:
+    elif method in METHODS:
         validate(LatentArm, params, lambda _: f"arms.{name}")
     else:
         known = (BASELINE, *available_augmenters())
@@ -73,13 +70,13 @@ def make_arm(config: "AugmentConfig", name: str, model: LatentModel) -> Augmente
     method, params = arm.method or name, arm.params
     if method == BASELINE:
         return None
-    if method in LATENT_METHODS:
-        return make_latent(config, method, model, **params)
+    if method in METHODS:
+        return make_latent(config, cast(LatentMethod, method), model, **params)
     return make_augmenter(method, **{"num_samples": config.augment.num_samples, **params})
 
 
 def make_latent(
-    config: "AugmentConfig", method: str, model: LatentModel, **params: Any
+    config: "AugmentConfig", method: LatentMethod, model: LatentModel, **params: Any
 ) -> LatentAugmenter:
     """Return a latent augmenter with the values of section `augment`, but for those given.
 

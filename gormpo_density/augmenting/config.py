@@ -23,7 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from gormpo_density.augmenting.arms import LatentMethod, check_arm, known_classifier
+from gormpo_density.augmentation.latent import LatentMethod
+from gormpo_density.augmenting.arms import check_arm, known_classifier
 from gormpo_density.augmenting.keys import AUGMENT_KEYS
 from gormpo_density.base import LatentModel, NonNegative, Positive
 from gormpo_density.config import (

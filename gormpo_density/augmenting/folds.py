@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from gormpo_density.augmentation.augmenter import Augmented, Augmenter
-from gormpo_density.augmenting.arms import LATENT_METHODS, make_arm
+from gormpo_density.augmentation.latent import METHODS
+from gormpo_density.augmenting.arms import make_arm
 from gormpo_density.augmenting.config import AugmentConfig
 from gormpo_density.augmenting.training import make_latent_model, model_rows
 from gormpo_density.base import LatentModel
@@ -46,6 +47,6 @@ def fold_augmenter(
 ) -> Augmenter | None:
     """Return an arm's augmenter for rows that are told by `fit`; None for the baseline."""
     method = config.arms[name].method or name
-    if method in LATENT_METHODS:
+    if method in METHODS:
         return Retrained(config, name, device)
     return make_arm(config, name, model)
