@@ -3,10 +3,11 @@
     python scripts/benchmark.py density --data-dir DIR [--parts adbench known] [--out FOLDER]
     python scripts/benchmark.py mopo --data-dir DIR [--parts speed large] [--out FOLDER]
     python scripts/benchmark.py detection --data-dir DIR [--parts nab skab] [--out FOLDER]
+    python scripts/benchmark.py augment --data-dir DIR [--parts arms low] [--out FOLDER]
 
 DIR holds adbench/*.npz (X, y; 1 = anomaly), mujoco/*.npz (D4RL's layout: hopper_medium,
-hopper_random, ...), and for detection nab/, ecg5000/, skab/ and resp/ as their authors publish
-them. What is measured is kept as one file a cell under FOLDER/cells, so a killed
+hopper_random, ...), for detection nab/, ecg5000/, skab/ and resp/ as their authors publish them,
+and for augment ucr/, twenty sets of the UCR archive. What is measured is kept as one file a cell under FOLDER/cells, so a killed
 run goes on where it stopped and a finished one only prints; delete a cell to measure it again.
 Each part's tables are printed and written to FOLDER/<part>.md. Parts may run in parallel
 processes: all use one thread and count CPU seconds. `--quick` is a smoke run of seconds on tiny
@@ -21,6 +22,8 @@ from pathlib import Path
 import torch
 
 from benchmarks import adbench, alarms, known, ood, speed
+from benchmarks.augment import protocol
+from benchmarks.augment import speed as augment_speed
 from benchmarks.cells import Bench
 from benchmarks.detection import ecg5000, nab, power_converter, respiration, skab
 from benchmarks.detection import speed as detection_speed
@@ -56,6 +59,12 @@ SUBJECTS: dict[str, dict[str, Part]] = {
         "skab": skab.report,
         "respiration": respiration.report,
         "speed": detection_speed.report,
+    },
+    "augment": {
+        "arms": protocol.report,
+        "low": protocol.low,
+        "features": protocol.features,
+        "speed": augment_speed.report,
     },
 }
 QUICK_NOTE = "**A smoke run (`--quick`): its numbers are no results.**"

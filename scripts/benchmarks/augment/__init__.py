@@ -1,0 +1,1 @@
+"""What augmentation does to classifiers of the UCR archive's sets."""
