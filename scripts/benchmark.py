@@ -7,11 +7,11 @@
 
 DIR holds adbench/*.npz (X, y; 1 = anomaly), mujoco/*.npz (D4RL's layout: hopper_medium,
 hopper_random, ...), for detection nab/, ecg5000/, skab/ and resp/ as their authors publish them,
-and for augment ucr/, twenty sets of the UCR archive. What is measured is kept as one file a cell under FOLDER/cells, so a killed
-run goes on where it stopped and a finished one only prints; delete a cell to measure it again.
-Each part's tables are printed and written to FOLDER/<part>.md. Parts may run in parallel
-processes: all use one thread and count CPU seconds. `--quick` is a smoke run of seconds on tiny
-subsets, whose numbers are no results.
+and for augment ucr/, twenty sets of the UCR archive. What is measured is kept as one file a cell
+under FOLDER/cells, so a killed run goes on where it stopped and a finished one only prints; delete
+a cell to measure it again. Each part's tables are printed and written to FOLDER/<part>.md. Parts
+may run in parallel processes: all use one thread and count CPU seconds. `--quick` is a smoke run
+of seconds on tiny subsets, whose numbers are no results.
 """
 
 import argparse

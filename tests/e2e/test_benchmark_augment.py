@@ -19,14 +19,12 @@ def run(*args: object) -> subprocess.CompletedProcess[str]:
 
 
 def write_set(folder: Path, name: str, rng: np.random.Generator) -> None:
-    """Write 24 training and 12 test series of 16 steps, a rising and a falling class."""
+    """Write 60 training and 12 test series of 16 steps, a rising and a falling class."""
     (folder / name).mkdir(parents=True)
-    for split, n in (("TRAIN", 24), ("TEST", 12)):
+    for split, n in (("TRAIN", 60), ("TEST", 12)):
         label = np.arange(n) % 2
         series = (2 * label - 1)[:, None] * np.linspace(-1, 1, 16) + rng.normal(size=(n, 16)) / 4
-        lines = [
-            "\t".join(map(str, (c, *row))) for c, row in zip(label + 1, series, strict=True)
-        ]
+        lines = ["\t".join(map(str, (c, *row))) for c, row in zip(label + 1, series, strict=True)]
         (folder / name / f"{name}_{split}.tsv").write_text("\n".join(lines) + "\n")
 
 

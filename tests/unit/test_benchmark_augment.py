@@ -87,7 +87,9 @@ def test_the_best_of_each_kind_goes_on(benchmarks) -> None:
 
 
 def test_a_tenth_keeps_every_class(benchmarks) -> None:
-    data = SimpleNamespace(train_x=np.arange(100.0)[:, None, None], train_y=np.arange(100) % 3 // 2)
+    data = SimpleNamespace(
+        train_x=np.arange(100.0)[:, None, None], train_y=np.arange(100) % 3 // 2
+    )
     labelled = importlib.import_module("gormpo_density.timeseries.labelled")
     full = labelled.LabelledSet(
         "made", data.train_x, data.train_y, data.train_x, data.train_y, ("a", "b")

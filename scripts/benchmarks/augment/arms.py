@@ -11,9 +11,10 @@ import torch
 
 from benchmarks.augment import sets
 from benchmarks.cells import Bench, Cell, Result
+from gormpo_density.augmentation.acceptance import Acceptance
 from gormpo_density.augmentation.augmenter import Augmenter
-from gormpo_density.augmentation.registry import make_augmenter
 from gormpo_density.augmentation.classifiers import make_classifier
+from gormpo_density.augmentation.registry import make_augmenter
 
 Spec = Mapping[str, Any]
 
@@ -29,7 +30,8 @@ class Arm:
 
     Attributes:
         name: What tables call it.
-        augmenter: Its name and parameters; None trains on the real rows alone.
+        augmenter: Its name and parameters, accept as the level of `Acceptance`; None trains on
+            the real rows alone.
     """
 
     name: str
@@ -37,7 +39,12 @@ class Arm:
 
     def make(self) -> Augmenter | None:
         """Return the augmenter, unfitted."""
-        return None if self.augmenter is None else make_augmenter(**self.augmenter)
+        if self.augmenter is None:
+            return None
+        params = dict(self.augmenter)
+        if "accept" in params:
+            params["accept"] = Acceptance(params["accept"])
+        return make_augmenter(params)
 
 
 @dataclass(frozen=True)
