@@ -19,6 +19,8 @@ ENTRY_POINT_GROUP = "gormpo_density.models"
 PENALTY_GROUP = "gormpo_density.penalties"
 
 _BUILT_IN = {
+    "cnf": "gormpo_density.models.cnf:CNF",
+    "diffusion": "gormpo_density.models.diffusion:DiffusionDensity",
     "ensemble": "gormpo_density.models.ensemble:Ensemble",
     "gmm": "gormpo_density.models.gmm:GMM",
     "kde": "gormpo_density.models.kde:KDE",

@@ -17,6 +17,11 @@ def log_normal(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
     return -0.5 * ((x - mean).square() * (-logvar).exp() + logvar + LOG_2PI).sum(-1)
 
 
+def log_standard_normal(x: Tensor) -> Tensor:
+    """Log-density of N(0, I) at x, summed over the last axis."""
+    return -0.5 * (x.square() + LOG_2PI).sum(-1)
+
+
 def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, exp(logvar)) || N(0, I)), summed over the last axis."""
     return 0.5 * (mu.square() + logvar.exp() - logvar - 1).sum(-1)

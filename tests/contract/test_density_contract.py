@@ -15,6 +15,8 @@ from gormpo_density.testing import SHAPES, check_density_model, density_model_ch
 
 #: Small and fast parameters of every model. A new model needs an entry.
 SMALL = {
+    "cnf": {"hidden_dims": [16, 16], "steps": 1},
+    "diffusion": {"hidden_dims": [32, 32], "timesteps": 50, "draw_pairs": 8},
     "ensemble": {"k": 2, "model": {"name": "realnvp", "num_layers": 4, "hidden_dims": [16]}},
     "gmm": {"n_components": 2},
     "kde": {},

@@ -1,0 +1,66 @@
+import logging
+
+import numpy as np
+import pytest
+
+from gormpo_density.errors import ConfigError
+from gormpo_density.models import cnf
+from gormpo_density.models.cnf import CNF
+
+ROWS = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+SMALL = {"hidden_dims": [8, 8], "steps": 1}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"solver": "dopri5"}, "solver must be one of euler, midpoint, rk4, got 'dopri5'"),
+        ({"trace": "hutch"}, "trace must be one of exact, hutchinson, got 'hutch'"),
+        ({"activation": "relu"}, "activation must be one of silu, softplus, tanh, got 'relu'"),
+        ({"t1": 0.0}, "t1 must be after t0, got t0 = 0.0 and t1 = 0.0"),
+        ({"t0": float("nan")}, "t1 must be after t0"),
+    ],
+)
+def test_a_wrong_argument_is_refused(wrong, text):
+    with pytest.raises(ConfigError, match=text):
+        CNF(3, **wrong)
+
+
+@pytest.mark.parametrize("hidden_dims", [[8], [8, 8], [8, 8, 8]])
+@pytest.mark.parametrize("trace", ["exact", "hutchinson"])
+def test_any_depth_trains_with_either_trace(hidden_dims, trace):
+    model = CNF(3, hidden_dims, trace=trace, steps=1)
+    history = model.fit(ROWS**3, ROWS**3, epochs=10, batch_size=20)
+    assert history["val_loss"][-1] < history["val_loss"][0] - 0.01
+
+
+def test_a_loose_tolerance_keeps_the_steps_of_training():
+    model = CNF(3, atol=100.0, **SMALL)
+    model.fit(ROWS, epochs=1)
+    assert model.steps_taken == 1
+
+
+def test_a_tolerance_out_of_reach_takes_the_most_steps_and_warns(caplog, monkeypatch):
+    monkeypatch.setattr(cnf, "_MOST_STEPS", 4)
+    model = CNF(3, rtol=0.0, atol=1e-12, **SMALL)
+    with caplog.at_level(logging.WARNING):
+        model.fit(ROWS, epochs=1)
+    assert model.steps_taken == 4
+    assert "4 steps of rk4 leave" in caplog.text
+
+
+def test_a_new_fit_goes_back_to_the_steps_of_training():
+    model = CNF(3, rtol=0.0, atol=1e-4, **SMALL)
+    model.fit(ROWS**3, epochs=3)
+    assert model.steps_taken > 1
+    model._reset(seed=0)
+    assert model.steps_taken == 1
+
+
+def test_the_steps_are_saved(tmp_path):
+    from gormpo_density import load_model
+
+    model = CNF(3, rtol=0.0, atol=1e-4, **SMALL)
+    model.fit(ROWS**3, epochs=3)
+    model.save(tmp_path)
+    assert load_model(tmp_path).steps_taken == model.steps_taken
