@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gormpo_density import GMM, registry
 from gormpo_density import augment as augmentation
 from gormpo_density import detect as detection
-from gormpo_density import registry
 from gormpo_density import train as density
 from rl import train as mopo
 
@@ -42,13 +42,27 @@ def arrays() -> dict[str, np.ndarray]:
         "reward": np.zeros(50),
         "model_rows": rows,
         "series": series,
+        "windows": np.sin(rng.uniform(0, 6, (40, 1)) + np.arange(24) / 4),
+        "labels": np.arange(40) % 2,
     }
 
 
+def save_run(names: dict[str, np.ndarray], folder: Path) -> None:
+    """Leave the model of a finished run on the reader's transitions."""
+    rows = np.concatenate([names["obs"], names["action"]], axis=1)
+    model = GMM(input_dim=rows.shape[1])
+    model.fit(rows[:300], rows[300:400])
+    model.calibrate(rows[400:])
+    model.save(folder / "model")
+
+
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
-def test_python_blocks_run(code: str, monkeypatch) -> None:
+def test_python_blocks_run(code: str, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.chdir(tmp_path)
     names = arrays()
+    if "Monitor.load" in code:
+        save_run(names, tmp_path / "runs" / "hopper-realnvp-seed0")
     exec(code.replace("progress=True", "epochs=2"), names)
     if "reward_for_model_rollout" in code:
         assert np.isfinite(names["reward_for_model_rollout"]).all()
