@@ -15,7 +15,10 @@ WINDOW = 6
 SPIKE = 40
 #: Small and fast parameters of every model, without its size. A new model needs an entry.
 TRAINED = {
+    "cnf": {"hidden_dims": [8, 8], "steps": 1},
+    "diffusion": {"hidden_dims": [16], "timesteps": 50, "draw_pairs": 8},
     "ensemble": {"k": 2, "model": {"name": "realnvp", "num_layers": 2, "hidden_dims": [8]}},
+    "pca_flow": {"n_components": 4, "num_layers": 2, "hidden_dims": [8]},
     "realnvp": {"num_layers": 2, "hidden_dims": [8]},
     "recurrent_ae": {"latent_dim": 4},
     "vae": {"latent_dim": 2, "hidden_dims": [8]},
