@@ -53,8 +53,8 @@ class FlatKeys:
         known = {*self.aliases, *self.without_effect, *self.translations, *self.in_files}
         for key in list(tree.values):
             name = key.replace("-", "_")
-            if name in known and name not in tree.values:
-                tree.values[name] = tree.values.pop(key)
+            if name in known and name != key:
+                _respell(tree, key, name)
         has_sections = any(isinstance(tree.values.get(name), dict) for name in sections)
         if self.note and not has_sections and (known - _OURS_TOO) & tree.values.keys():
             self._read_as_gormpos(tree, known, sections)
@@ -68,7 +68,7 @@ class FlatKeys:
         drop(tree, self.in_files)
         for key in [key for key in tree.values if key not in sections]:
             name = key.replace("-", "_")
-            if name in known:  # under its other spelling it is there too: an error
+            if name in known:
                 continue
             near = difflib.get_close_matches(name, self.aliases, n=1, cutoff=0.8)
             hint = f" (did you mean {near[0]}?)" if near else ""
@@ -81,6 +81,17 @@ class FlatKeys:
             if key in tree.values:
                 translation(tree)
         drop(tree, self.without_effect)
+
+
+def _respell(tree: ConfigTree, key: str, name: str) -> None:
+    """Rename a key that is spelt with dashes; it may be there under its name too."""
+    value = tree.values.pop(key)
+    if name not in tree.values:
+        tree.values[name] = value
+    elif tree.values[name] == value:
+        logger.warning("%s: %s and %s are given, alike", tree.source, key, name)
+    else:
+        tree.problems.append(f"{tree.source}: {key} and {name} are the same; keep one")
 
 
 def drop(tree: ConfigTree, reasons: Mapping[str, str]) -> None:
