@@ -129,7 +129,7 @@ def _check_comparable(runs: Sequence[SavedRun]) -> None:
     for run in others:
         if _rows_of(run.config) != _rows_of(first.config):
             problems.append(
-                f"{run.path} has other data or another seed than {first.path}, so its training "
+                f"{run.path} has other data, splits or seed than {first.path}, so its training "
                 "rows may be among the test rows"
             )
     if problems:

@@ -98,7 +98,7 @@ def test_runs_on_other_rows_are_refused(run, train_other, evaluate) -> None:
     assert outcome.code == 2
     lines = outcome.err.splitlines()
     assert [line.split()[0] for line in lines] == [str(other) for other in others]
-    assert all("has other data or another seed than" in line for line in lines)
+    assert all("has other data, splits or seed than" in line for line in lines)
     assert not (run / "evaluation").exists()
 
 

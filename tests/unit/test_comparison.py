@@ -112,7 +112,7 @@ def test_runs_that_cannot_be_compared_are_all_told(save, tmp_path) -> None:
     problems = error.value.problems
     assert problems[0] == "two runs are called first"
     for problem, name in zip(problems[1:], ["seed", "data"], strict=True):
-        assert problem.startswith(f"{tmp_path / name} has other data or another seed than ")
+        assert problem.startswith(f"{tmp_path / name} has other data, splits or seed than ")
 
 
 def test_widths_that_were_only_checked_make_no_other_data(save) -> None:
