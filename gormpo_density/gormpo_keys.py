@@ -150,8 +150,8 @@ def _mend(tree: ConfigTree) -> None:
     values = tree.values
     if "distances" in values:
         raise ConfigError(
-            f"{tree.source}: a file of GORMPO's tests of OOD levels; here "
-            "python -m gormpo_density.evaluate RUN [--ood SET ...] tests a run"
+            f"{tree.source}: a file of GORMPO's tests of OOD levels; here python -m "
+            "gormpo_density.evaluate RUN --compare RUN ... --ood gormpo0.5 ... tests runs"
         )
     if isinstance(values.get("model"), str):
         drop(tree, {"model": "the other keys tell the model, and --model NAME another"})

@@ -18,7 +18,6 @@ PERPLEXITY = 40.0
 #: Most states of one set: the cost grows faster than their number.
 MOST_STATES = 400
 
-
 _EPISODES = 5  # of a policy in the environment
 _LARGEST_ENTRY = 100.0  # of a state that a rollout goes on from
 

@@ -221,7 +221,7 @@ def test_a_policy_file_runs_as_it_is(dry_run: Call, caplog) -> None:
             "model_path: models/vae\ndataset_name: hopper\ndistances: [1, 2]\n",
             [],
             "theirs.yaml: a file of GORMPO's tests of OOD levels; here python -m "
-            "gormpo_density.evaluate RUN [--ood SET ...] tests a run",
+            "gormpo_density.evaluate RUN --compare RUN ... --ood gormpo0.5 ... tests runs",
         ),
     ],
 )
