@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _LOG_STD_RANGE = (-5.0, 2.0)
-_SQUASHED_LIMIT = 0.999  # actions of the data on the bounds have no finite inverse under tanh
+_BOUND = 0.95  # share of the reach from which an action of the data counts as on the bound
 
 
 def column_scale(rows: Tensor) -> Tensor:
@@ -40,10 +40,23 @@ class Gaussian(NamedTuple):
         log p(a) = sum_d log N(raw_d; mean_d, std_d) - log(1 - tanh(raw_d)^2), the last term as
         2 (log 2 - raw - softplus(-2 raw)), which does not overflow.
         """
+        return self._log_density(raw).sum(-1)
+
+    def censored_log_prob(self, raw: Tensor, is_beyond: Tensor) -> Tensor:
+        """Return the log-likelihood (B,) of raw (B, A) known only as a bound in some places.
+
+        Where is_beyond (B, A), raw is known to be at or beyond the given value, seen from 0, and
+        counts with the mass there, log Phi((sign(raw) mean - |raw|) / std) (Tobin 1958).
+        """
+        reached = raw.sign() * self.mean - raw.abs()
+        mass = torch.special.log_ndtr(reached * (-self.log_std).exp())
+        return torch.where(is_beyond, mass, self._log_density(raw)).sum(-1)
+
+    def _log_density(self, raw: Tensor) -> Tensor:
         error = (raw - self.mean) * (-self.log_std).exp()
         normal = -0.5 * error.square() - self.log_std - 0.5 * math.log(2 * math.pi)
         slope = 2 * (math.log(2) - raw - functional.softplus(-2 * raw))
-        return (normal - slope).sum(-1)
+        return normal - slope
 
     def kl(self, other: "Gaussian") -> Tensor:
         """Return KL(self || other), (B,), in nats; the same after tanh, which is one to one.
@@ -108,10 +121,16 @@ class TanhGaussianPolicy(nn.Module):
         """Return the action (B, A), in the environment's units, of raw (B, A)."""
         return torch.addcmul(self.middle, self.reach, raw.tanh())
 
-    def unsquash(self, action: Tensor) -> Tensor:
-        """Return raw (B, A) of an action; those on the bounds are moved inside them first."""
+    def log_likelihood(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Return the log-likelihood (B,) of actions (B, A) that an environment may have clipped.
+
+        An action on a bound, or within a twentieth of the reach of it, tells only that raw was so
+        large or larger. Taken for a value, it would be an outlier where tanh is flat, and the
+        policy would learn a mean and a spread that no action needs.
+        """
         unit = (action - self.middle) / self.reach
-        return unit.clamp(-_SQUASHED_LIMIT, _SQUASHED_LIMIT).atanh()
+        raw = unit.clamp(-_BOUND, _BOUND).atanh()
+        return self(obs).censored_log_prob(raw, unit.abs() >= _BOUND)
 
     @torch.no_grad()
     def act(self, obs: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -37,7 +37,7 @@ def clone_behaviour(
 
     Returns:
         Mean negative log-likelihood of the validation actions in nats, of actions scaled to
-        [-1, 1].
+        [-1, 1]; see `TanhGaussianPolicy.log_likelihood`.
 
     Raises:
         FitError: The likelihood stopped being a number.
@@ -125,9 +125,7 @@ def fit_critics(
 def _negative_log_likelihood(
     policy: TanhGaussianPolicy, data: OfflineData, rows: Tensor
 ) -> Tensor:
-    raw = policy.unsquash(data.action[rows])
-    loss: Tensor = -policy(data.obs[rows]).log_prob(raw).mean()
-    return loss
+    return -policy.log_likelihood(data.obs[rows], data.action[rows]).mean()
 
 
 def _batches(rows: Tensor, batch_size: int, steps: int, seed: int) -> Iterator[Tensor]:

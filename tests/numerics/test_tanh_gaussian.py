@@ -71,6 +71,18 @@ def test_the_density_of_one_action_has_mass_one() -> None:
     assert density.mean().item() * 2 == pytest.approx(1, abs=1e-6)
 
 
+def test_the_censored_likelihood_has_mass_one() -> None:
+    """The density between the bounds and the mass on either of them."""
+    g = Gaussian(torch.tensor([[0.4]], dtype=torch.float64), torch.zeros(1, 1).double())
+    bound = 0.9
+    action = bound * ((torch.arange(200_000, dtype=torch.float64) + 0.5) / 100_000 - 1)
+    raw, nowhere = action.atanh()[:, None], torch.zeros(1, 1, dtype=torch.bool)
+    inside = g.censored_log_prob(raw, nowhere).exp().mean() * 2 * bound
+    ends = torch.tensor([[-bound], [bound]], dtype=torch.float64).atanh()
+    beyond = g.censored_log_prob(ends, ~nowhere).exp().sum()
+    assert (inside + beyond).item() == pytest.approx(1, abs=1e-6)
+
+
 def test_entropy_is_minus_the_mean_log_prob() -> None:
     """H(tanh x) = H(x) + E[log(1 - tanh(x)^2)], the expectation by quadrature."""
     mean, std = 0.3, 0.7

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.distributions import Normal
 
 from rl.policy import TanhGaussianPolicy
 
@@ -32,18 +33,26 @@ def policy() -> TanhGaussianPolicy:
     return TanhGaussianPolicy(OBS_DIM, LOW, HIGH, (8,))
 
 
-def test_squash_and_unsquash_are_inverse(policy) -> None:
-    raw = torch.linspace(-3, 3, 50)[:, None].expand(-1, 2)
-    action = policy.squash(raw)
-    torch.testing.assert_close(policy.unsquash(action), raw, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(policy.squash(policy.unsquash(action)), action)
+def test_likelihood_inside_the_bounds_is_the_density_of_the_action(policy) -> None:
+    obs, raw = randn(50, OBS_DIM), torch.linspace(-1.8, 1.8, 50)[:, None].expand(-1, 2)
+    expected = policy(obs).log_prob(raw)
+    found = policy.log_likelihood(obs, policy.squash(raw))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("bound", [LOW, HIGH])
-def test_an_action_on_the_bounds_is_finite_before_tanh(policy, bound) -> None:
-    raw = policy.unsquash(bound[None])
-    assert raw.abs().tolist() == [[pytest.approx(math.atanh(0.999), rel=1e-3)] * 2]
-    assert policy(randn(1, OBS_DIM)).log_prob(raw).isfinite().all()
+@pytest.mark.parametrize(("bound", "sign"), [(LOW, -1.0), (HIGH, 1.0)])
+def test_an_action_on_a_bound_counts_with_the_mass_beyond_it(policy, bound, sign) -> None:
+    set_output(policy, 0.3, -0.7)
+    beyond = Normal(-sign * 0.3, math.exp(-0.7)).cdf(torch.tensor(-math.atanh(0.95)))
+    found = policy.log_likelihood(randn(1, OBS_DIM), bound[None])
+    assert found.item() == pytest.approx(2 * beyond.log().item(), rel=1e-4)
+
+
+def test_gradients_on_the_bounds_are_finite_however_far_the_policy_is(policy) -> None:
+    for mean in (-50.0, 0.0, 50.0):
+        set_output(policy, mean, -5.0)
+        policy.log_likelihood(randn(1, OBS_DIM), HIGH[None]).sum().backward()
+        assert all(param.grad.isfinite().all() for param in policy.parameters())
 
 
 @pytest.mark.parametrize("mean", [-1e4, 0.0, 1e4])
