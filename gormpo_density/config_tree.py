@@ -1,5 +1,6 @@
 """Plain values on their way to a typed configuration, with the origin of each."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from gormpo_density.config_files import find_config, parse_yaml, read_config
 from gormpo_density.errors import ConfigError
 from gormpo_density.schema import S, validate
+
+logger = logging.getLogger(__name__)
 
 #: The origin of what `--set` and the other flags say.
 COMMAND_LINE = "command line"
@@ -83,11 +86,17 @@ class ConfigTree:
             self.claim(alias, aliases[alias], self.values[alias])
 
     def claim(self, key: str, path: str, value: Any) -> None:
-        """Replace a top-level key by what it means at a path; the command line outdoes a file."""
+        """Replace a top-level key by what it means at a path.
+
+        Where the path has a value already, the command line outdoes a file; of two from one place
+        that say the same one is enough, with a warning, and others contradict each other.
+        """
         origin, there = self.origin(key), self.origin(path)
         del self.values[key]
         if self.get(path) is None or origin == COMMAND_LINE != there:
             self.set(path, value, f"{origin} ({key})")
+        elif self.get(path) == value:
+            logger.warning("%s: %s and %s are given, alike", origin, key, path)
         elif origin == COMMAND_LINE or there != COMMAND_LINE:
             self.problems.append(f"{origin}: {key} and {path} are the same; keep one")
 

@@ -78,6 +78,10 @@ def _set_temperature(tree: ConfigTree) -> None:
 def _set_seed(tree: ConfigTree) -> None:
     """Translate a file's seeds, as long as it is one; several runs need the flag."""
     seeds = tree.values["seeds"]
+    if seeds == []:
+        tree.problems.append(f"{tree.origin('seeds')}: seeds is empty; name one, or none at all")
+        del tree.values["seeds"]
+        return
     tree.claim("seeds", "seed", seeds[0] if isinstance(seeds, list) and len(seeds) == 1 else seeds)
     if isinstance(tree.get("seed"), list):
         origin, several = tree.origin("seed"), " ".join(map(str, seeds))

@@ -70,7 +70,8 @@ def load_dataset(dataset: str, *, progress: bool = True) -> Transitions:
         progress: Show a progress bar while an embedded dataset is made.
 
     Returns:
-        All transitions. For a task, `info.requested` is its name and `info.name` what was used.
+        All transitions. For a task, `info.requested` is its name and `info.name` what was used;
+        an embedded dataset in the place of the real one comes with a warning.
 
     Raises:
         ConfigError: No such dataset, or "custom", which needs a file.
@@ -80,6 +81,10 @@ def load_dataset(dataset: str, *, progress: bool = True) -> Transitions:
         return load_minari(dataset, progress=progress)
     found = resolve_task(dataset)
     if isinstance(found, str):
+        if found in embedded_ids():
+            logger.warning(
+                "%s is not on this machine; using the embedded %s instead", dataset, found
+            )
         data = load_minari(found, progress=progress)
         return replace(data, info=replace(data.info, requested=dataset))
     return _load_d4rl_file(found, dataset)
@@ -87,7 +92,7 @@ def load_dataset(dataset: str, *, progress: bool = True) -> Transitions:
 
 def is_here(dataset: str) -> bool:
     """Whether a dataset is on this machine, so that loading makes and downloads nothing."""
-    found = dataset if "/" in dataset or is_local(dataset) else resolve_task(dataset)
+    found = _find(dataset)
     return isinstance(found, Path) or is_local(found)
 
 
@@ -96,10 +101,20 @@ def absent_data(dataset: str | None, data_path: Path | None, data_dir: Path | No
 
     Nothing is made or downloaded.
     """
-    for path in (data_path, data_dir):
+    for path, flag in ((data_path, "--data_path FILE"), (data_dir, "--data_dir DIR")):
         if path is not None:
-            return None if path.exists() else f"{path} is not there"
-    return None if is_here(str(dataset)) else f"{dataset} is not here yet"
+            return None if path.exists() else f"{path} is not there ({flag} names another)"
+    name = str(dataset)
+    if is_here(name):
+        return None
+    found = _find(name)
+    stand_in = "" if found == name else f", nor is {found}, which would stand in for it"
+    return f"{name} is not here yet{stand_in}"
+
+
+def _find(dataset: str) -> str | Path:
+    """Return the Minari id or the file that a dataset is loaded from."""
+    return dataset if "/" in dataset or is_local(dataset) else resolve_task(dataset)
 
 
 def resolve_task(task: str) -> str | Path:
@@ -107,7 +122,7 @@ def resolve_task(task: str) -> str | Path:
 
     The real dataset where it is there: `D4RL/hopper/medium-v2` in the Minari folder, or D4RL's own
     file (`~/.d4rl/datasets/hopper_medium-v2.hdf5`, or in `D4RL_DATASET_DIR`); else the embedded
-    dataset of the same name, with a warning.
+    dataset of the same name.
 
     Args:
         task: For example `hopper-medium-v2`.
@@ -125,9 +140,7 @@ def resolve_task(task: str) -> str | Path:
         return minari_id
     if (file := _d4rl_folder() / f"{env}_{level.replace('-', '_')}-v{version}.hdf5").is_file():
         return file
-    embedded = f"gormpo/{env}/{level}-v0"
-    logger.warning("%s is not on this machine; using the embedded %s instead", task, embedded)
-    return embedded
+    return f"gormpo/{env}/{level}-v0"
 
 
 def _parse(task: str) -> tuple[str, str, str]:

@@ -167,7 +167,7 @@ def test_a_policy_file_runs_as_it_is(dry_run: Call, caplog) -> None:
     assert warnings == [
         "warning: device cuda:0 is not there (0 CUDA devices found); --device cpu works anywhere",
         "warning: /absent/models/realnvp is not there (--density RUN names another)",
-        "warning: /absent/sparse.pkl is not there",
+        "warning: /absent/sparse.pkl is not there (--data_path FILE names another)",
     ]
     twice, note, *told = caplog.messages
     assert twice == "line 12: dynamics-model-dir is given twice, alike"
@@ -257,7 +257,9 @@ def test_a_pair_of_gormpos_is_there(dry_run: Call, tmp_path: Path) -> None:
     text = POLICY_FILE.replace("/absent/models/realnvp", f"{tmp_path}/vae")
     _, config, warnings = dry_run(policy_command.main, text)
     assert config["density"] == f"{tmp_path}/vae"
-    assert warnings == ["warning: /absent/sparse.pkl is not there"]
+    assert warnings == [
+        "warning: /absent/sparse.pkl is not there (--data_path FILE names another)"
+    ]
 
 
 @pytest.mark.parametrize("text", ["epoch: 3\n", "model: {name: vae}\nlatent_dim: 8\nepoch: 3\n"])

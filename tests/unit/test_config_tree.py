@@ -90,10 +90,14 @@ def test_an_alias_moves_to_its_section() -> None:
     assert made.origin("fit.lr") == "f.yaml (lr)"
 
 
-def test_an_alias_beside_its_path_is_a_conflict() -> None:
-    made = tree(lr=2.0, fit={"lr": 2.0})
+def test_an_alias_beside_its_path_is_a_conflict_unless_they_are_alike(caplog) -> None:
+    made = tree(lr=2.0, fit={"lr": 1.0})
     made.rename(ALIASES)
     assert problems(made) == ("f.yaml: lr and fit.lr are the same; keep one",)
+    alike = tree(lr=2.0, fit={"lr": 2.0})
+    alike.rename(ALIASES)
+    assert (alike.values, alike.problems) == ({"fit": {"lr": 2.0}}, [])
+    assert caplog.messages == ["f.yaml: lr and fit.lr are given, alike"]
 
 
 def test_every_value_has_an_origin() -> None:

@@ -182,11 +182,16 @@ def test_no_data_is_told() -> None:
 
 def test_a_check_makes_and_downloads_nothing(npz, monkeypatch) -> None:
     assert check_density_data(DataConfig(data_path=npz), 0) is None
-    absent = DataConfig(data_path=npz.with_name("absent.npz"))
-    assert check_density_data(absent, 0) == f"{npz.with_name('absent.npz')} is not there"
+    absent = npz.with_name("absent.npz")
+    told = check_density_data(DataConfig(data_path=absent), 0)
+    assert told == f"{absent} is not there (--data_path FILE names another)"
     monkeypatch.setattr(minari, "_create", None)
     embedded = "gormpo/hopper/medium-v0"
     told = check_density_data(DataConfig(dataset=embedded), 0)
     assert told == f"{embedded} is not here yet"
+    told = check_density_data(DataConfig(dataset="hopper-medium-v2"), 0)
+    assert told == (
+        f"hopper-medium-v2 is not here yet, nor is {embedded}, which would stand in for it"
+    )
     with pytest.raises(ConfigError, match=r"data\.obs_dim is 3"):
         check_density_data(DataConfig(data_path=npz, obs_dim=3), 0)

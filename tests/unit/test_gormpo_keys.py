@@ -80,7 +80,7 @@ def test_a_misspelt_flat_key_is_unknown() -> None:
 
 
 def test_a_flat_key_and_its_path_are_a_conflict() -> None:
-    assert problems("task: hopper-medium-v2\nlr: 1e-3\nfit: {lr: 1e-3}") == (
+    assert problems("task: hopper-medium-v2\nlr: 1e-3\nfit: {lr: 2e-3}") == (
         "theirs.yaml: lr and fit.lr are the same; keep one",
     )
 
@@ -178,7 +178,7 @@ def test_layers_are_a_small_whole_number(layers: str) -> None:
         ),
         ("beta: -1", "theirs.yaml (beta): model.beta must be greater than or equal to 0, is -1"),
         (
-            "batch: 2\nbatch_size: 2",
+            "batch: 2\nbatch_size: 3",
             "theirs.yaml: batch",  # whichever of the two comes second
         ),
     ],

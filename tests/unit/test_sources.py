@@ -6,7 +6,7 @@ import pytest
 
 import gormpo_density.data.minari as minari_module
 from gormpo_density.data.minari import load_minari
-from gormpo_density.data.sources import load_dataset, resolve_task
+from gormpo_density.data.sources import is_here, load_dataset, resolve_task
 from gormpo_density.data.transitions import DatasetInfo
 from gormpo_density.errors import ConfigError
 
@@ -26,9 +26,10 @@ def test_embedded_id_is_loaded_as_it_is():
 
 def test_substitution_is_said_and_recorded(caplog):
     with caplog.at_level(logging.WARNING):
+        is_here("hopper-medium-v2")  # says nothing: a dry run checks, then loads
         data = load_dataset("hopper-medium-v2", progress=False)
-    assert "hopper-medium-v2" in caplog.text
-    assert "gormpo/hopper/medium-v0" in caplog.text
+    embedded = "using the embedded gormpo/hopper/medium-v0 instead"
+    assert caplog.messages == [f"hopper-medium-v2 is not on this machine; {embedded}"]
     assert data.info.requested == "hopper-medium-v2"
     assert data.info.name == "gormpo/hopper/medium-v0"
     assert data.info.source == "embedded"

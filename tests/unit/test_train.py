@@ -82,7 +82,7 @@ def test_a_dry_run_warns_of_what_is_absent(runs, npz, capsys, monkeypatch) -> No
     assert main(["--data_path", f"{npz}x", "--device", "cuda", "--dry-run"]) == 0
     device, data = capsys.readouterr().err.splitlines()
     assert device.startswith("warning: device cuda is not there")
-    assert data == f"warning: {npz}x is not there"
+    assert data == f"warning: {npz}x is not there (--data_path FILE names another)"
 
 
 def test_a_dry_run_checks_the_data_that_is_there(runs, npz, capsys) -> None:

@@ -163,6 +163,7 @@ def test_a_files_seeds_are_a_seed_as_long_as_there_is_one(tmp_path: Path) -> Non
     ("text", "line"),
     [
         ("auto_alpha: maybe", "theirs.yaml: auto_alpha must be true or false"),
+        ("seeds: []", "theirs.yaml: seeds is empty; name one, or none at all"),
         (
             "threshold_percentile: 100",
             "theirs.yaml (threshold_percentile): calibration.alpha must be less than 1, is 1.0",

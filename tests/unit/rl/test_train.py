@@ -144,7 +144,7 @@ def test_a_dry_run_warns_of_what_is_absent(runs, npz, capsys, monkeypatch) -> No
     device, density, data = capsys.readouterr().err.splitlines()
     assert device.startswith("warning: device cuda is not there")
     assert density == "warning: flow is not there (--density RUN names another)"
-    assert data == f"warning: {npz}x is not there"
+    assert data == f"warning: {npz}x is not there (--data_path FILE names another)"
 
 
 def test_a_dry_run_checks_the_data_that_is_there(runs, npz, capsys) -> None:
