@@ -120,13 +120,16 @@ class Measured:
 
 def scorers(subject: Subject, scale: Scale) -> list[Scorer]:
     """Return all that is measured: our models at their defaults, baselines, the ancestor's."""
-    flow, vae = (
-        Recipe.default(model, subject.config).but(**scale.fit) for model in ("realnvp", "vae")
-    )
+
+    def ours(model: str, *scores: str) -> Scorer:
+        return from_recipe(model, Recipe.default(model, subject.config).but(**scale.fit), scores)
+
     return [
         *baselines(),
-        from_recipe(DEFAULT, flow),
-        from_recipe("vae", vae, ("elbo", "iwae", "reconstruction")),
+        ours(DEFAULT),
+        ours("vae", "elbo", "iwae", "reconstruction"),
+        ours("cnf"),
+        ours("diffusion"),
         *gormpo.scorers(subject.latent_dim, scale.vae_epochs, scale.flow_epochs),
     ]
 
