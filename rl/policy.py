@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _LOG_STD_RANGE = (-5.0, 2.0)
-_BOUND = 0.95  # share of the reach from which an action of the data counts as on the bound
+_SQUASHED_LIMIT = 0.999  # share of the reach up to which tanh is inverted
+#: Where actions were clipped: the share of the reach from which one counts as on the bound, the
+#: distance from a bound that is rounding, and the share of actions on bounds that tells clipping.
+_CENSORED_FROM, _ROUNDING, _CLIPPED_SHARE = 0.95, 1e-6, 0.01
 
 
 def column_scale(rows: Tensor) -> Tensor:
@@ -121,16 +124,34 @@ class TanhGaussianPolicy(nn.Module):
         """Return the action (B, A), in the environment's units, of raw (B, A)."""
         return torch.addcmul(self.middle, self.reach, raw.tanh())
 
-    def log_likelihood(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Return the log-likelihood (B,) of actions (B, A) that an environment may have clipped.
+    def clipped_dims(self, action: Tensor) -> Tensor:
+        """Return which of the dimensions (A,) of actions (N, A) were clipped to the bounds.
 
-        An action on a bound, or within a twentieth of the reach of it, tells only that raw was so
-        large or larger. Taken for a value, it would be an outlier where tanh is flat, and the
-        policy would learn a mean and a spread that no action needs.
+        More than one in a hundred lies on a bound there; a squashed Gaussian's never do, however
+        near they come.
         """
-        unit = (action - self.middle) / self.reach
-        raw = unit.clamp(-_BOUND, _BOUND).atanh()
-        return self(obs).censored_log_prob(raw, unit.abs() >= _BOUND)
+        is_on_bound = self._unit(action).abs() >= 1 - _ROUNDING
+        return is_on_bound.float().mean(0) > _CLIPPED_SHARE
+
+    def log_likelihood(self, obs: Tensor, action: Tensor, is_clipped: Tensor) -> Tensor:
+        """Return the log-likelihood (B,) of actions (B, A), some dimensions of which were clipped.
+
+        In a clipped dimension, an action within a twentieth of the reach of a bound tells only
+        that raw was so large or larger. Taken for a value, it would be an outlier where tanh is
+        flat, and the policy would learn a mean and a spread that no action needs.
+
+        Args:
+            obs: (B, O).
+            action: (B, A), the environment's units.
+            is_clipped: (A,) bool, see `clipped_dims`.
+        """
+        unit = self._unit(action)
+        limit = torch.where(is_clipped, _CENSORED_FROM, _SQUASHED_LIMIT)
+        raw = unit.clamp(-limit, limit).atanh()
+        return self(obs).censored_log_prob(raw, is_clipped & (unit.abs() >= limit))
+
+    def _unit(self, action: Tensor) -> Tensor:
+        return (action - self.middle) / self.reach
 
     @torch.no_grad()
     def act(self, obs: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -44,6 +44,7 @@ def clone_behaviour(
     """
     train, val = data.splits["train"], data.splits["val"]
     policy.standardise(data.obs[train])
+    is_clipped = policy.clipped_dims(data.action[train])
     params: list[Tensor] = list(policy.parameters())
     optimizer = torch.optim.Adam(params, lr=config.lr, fused=True)
     best, best_loss = copy.deepcopy(policy.state_dict()), math.inf
@@ -51,10 +52,10 @@ def clone_behaviour(
     batches = _batches(train, config.batch_size, config.steps, seed)
     for step, rows in enumerate(_shown(batches, config.steps, "cloning", progress), start=1):
         optimizer.param_groups[0]["lr"] = config.lr * half_cosine(step / config.steps)
-        take_step(optimizer, params, _negative_log_likelihood(policy, data, rows))
+        take_step(optimizer, params, _negative_log_likelihood(policy, data, rows, is_clipped))
         if step % check_every == 0 or step == config.steps:
             with torch.no_grad():
-                held_out = _negative_log_likelihood(policy, data, val).item()
+                held_out = _negative_log_likelihood(policy, data, val, is_clipped).item()
             if not math.isfinite(held_out):
                 raise FitError(f"behaviour cloning, step {step}: the loss is {held_out}")
             if held_out < best_loss:
@@ -123,9 +124,9 @@ def fit_critics(
 
 
 def _negative_log_likelihood(
-    policy: TanhGaussianPolicy, data: OfflineData, rows: Tensor
+    policy: TanhGaussianPolicy, data: OfflineData, rows: Tensor, is_clipped: Tensor
 ) -> Tensor:
-    return -policy.log_likelihood(data.obs[rows], data.action[rows]).mean()
+    return -policy.log_likelihood(data.obs[rows], data.action[rows], is_clipped).mean()
 
 
 def _batches(rows: Tensor, batch_size: int, steps: int, seed: int) -> Iterator[Tensor]:

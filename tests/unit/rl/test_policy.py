@@ -17,6 +17,10 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+#: Which dimensions were clipped.
+BOTH, NEITHER = torch.tensor([True, True]), torch.tensor([False, False])
+
+
 def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=generator(seed))
 
@@ -33,25 +37,46 @@ def policy() -> TanhGaussianPolicy:
     return TanhGaussianPolicy(OBS_DIM, LOW, HIGH, (8,))
 
 
-def test_likelihood_inside_the_bounds_is_the_density_of_the_action(policy) -> None:
-    obs, raw = randn(50, OBS_DIM), torch.linspace(-1.8, 1.8, 50)[:, None].expand(-1, 2)
+@pytest.mark.parametrize(("is_clipped", "reach"), [(BOTH, 1.8), (NEITHER, 3.7)])
+def test_likelihood_inside_the_bounds_is_the_density_of_the_action(
+    policy, is_clipped, reach
+) -> None:
+    obs, raw = randn(50, OBS_DIM), torch.linspace(-reach, reach, 50)[:, None].expand(-1, 2)
     expected = policy(obs).log_prob(raw)
-    found = policy.log_likelihood(obs, policy.squash(raw))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    found = policy.log_likelihood(obs, policy.squash(raw), is_clipped)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(("bound", "sign"), [(LOW, -1.0), (HIGH, 1.0)])
-def test_an_action_on_a_bound_counts_with_the_mass_beyond_it(policy, bound, sign) -> None:
+def test_a_clipped_action_on_a_bound_counts_with_the_mass_beyond_it(policy, bound, sign) -> None:
     set_output(policy, 0.3, -0.7)
     beyond = Normal(-sign * 0.3, math.exp(-0.7)).cdf(torch.tensor(-math.atanh(0.95)))
-    found = policy.log_likelihood(randn(1, OBS_DIM), bound[None])
+    found = policy.log_likelihood(randn(1, OBS_DIM), bound[None], BOTH)
     assert found.item() == pytest.approx(2 * beyond.log().item(), rel=1e-4)
 
 
-def test_gradients_on_the_bounds_are_finite_however_far_the_policy_is(policy) -> None:
+@pytest.mark.parametrize("bound", [LOW, HIGH])
+def test_an_action_on_a_bound_that_clips_nothing_is_moved_inside(policy, bound) -> None:
+    obs = randn(1, OBS_DIM)
+    sign = 1.0 if bound is HIGH else -1.0
+    raw = torch.full((1, 2), sign * math.atanh(0.999))
+    found = policy.log_likelihood(obs, bound[None], NEITHER)
+    assert found.item() == pytest.approx(policy(obs).log_prob(raw).item(), rel=1e-3)
+
+
+def test_dimensions_with_actions_on_a_bound_were_clipped(policy) -> None:
+    """Those of a squashed Gaussian come near the bounds and never lie there."""
+    unit = torch.stack([(2 * randn(1000)).tanh(), (2 * randn(1000)).clamp(-1, 1)], 1)
+    action = policy.middle + policy.reach * unit
+    assert (unit[:, 0].abs() > 0.99).float().mean() > 0.1
+    assert policy.clipped_dims(action).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("is_clipped", [BOTH, NEITHER])
+def test_gradients_on_the_bounds_are_finite_however_far_the_policy_is(policy, is_clipped) -> None:
     for mean in (-50.0, 0.0, 50.0):
         set_output(policy, mean, -5.0)
-        policy.log_likelihood(randn(1, OBS_DIM), HIGH[None]).sum().backward()
+        policy.log_likelihood(randn(1, OBS_DIM), HIGH[None], is_clipped).sum().backward()
         assert all(param.grad.isfinite().all() for param in policy.parameters())
 
 

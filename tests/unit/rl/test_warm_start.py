@@ -64,7 +64,8 @@ def cloned(data: OfflineData, **options: Any) -> tuple[TanhGaussianPolicy, float
 
 def held_out_loss(policy: TanhGaussianPolicy, data: OfflineData) -> float:
     rows = data.splits["val"]
-    return -policy.log_likelihood(data.obs[rows], data.action[rows]).mean().item()
+    is_clipped = policy.clipped_dims(data.action[data.splits["train"]])
+    return -policy.log_likelihood(data.obs[rows], data.action[rows], is_clipped).mean().item()
 
 
 def test_a_linear_gaussian_policy_is_recovered() -> None:
