@@ -12,7 +12,12 @@ from gormpo_density.augmentation.acceptance import Acceptance
 from gormpo_density.augmentation.augmenter import Augmenter
 from gormpo_density.augmentation.classifier import Classifier
 from gormpo_density.augmentation.classifiers import available_classifiers, make_classifier
-from gormpo_density.augmentation.latent import METHODS, LatentAugmenter, LatentMethod
+from gormpo_density.augmentation.latent import (
+    METHODS,
+    LatentAugmenter,
+    LatentMethod,
+    residual_problem,
+)
 from gormpo_density.augmentation.registry import available_augmenters, make_augmenter
 from gormpo_density.base import LatentModel, NonNegative
 from gormpo_density.errors import ConfigError
@@ -34,6 +39,7 @@ class LatentArm(Section):
     noise: NonNegative | None = None
     num_samples: PositiveInt | None = None
     accept: bool | None = None
+    residual: bool | None = None
 
 
 def check_arm(name: str, method: str, params: Mapping[str, Any]) -> None:
@@ -49,6 +55,8 @@ def check_arm(name: str, method: str, params: Mapping[str, Any]) -> None:
         validate(Section, params, lambda _: f"arms.{name}")
     elif method in METHODS:
         validate(LatentArm, params, lambda _: f"arms.{name}")
+        if problem := residual_problem(method, params.get("residual")):
+            raise ConfigError(f"arms.{name}: {problem}")
     else:
         known = (BASELINE, *available_augmenters())
         if method not in known:
@@ -80,11 +88,14 @@ def make_latent(
 ) -> LatentAugmenter:
     """Return a latent augmenter with the values of section `augment`, but for those given.
 
-    The section's strength is that of its own method: others have other scales.
+    The section's strength is that of its own method: others have other scales; and its residual
+    is for methods that have one.
     """
     section = config.augment.model_dump(include=set(LatentArm.model_fields))
     if method != config.augment.method:
         section["noise"] = None
+    if residual_problem(method, section["residual"]):
+        section["residual"] = False
     values = section | {key: value for key, value in params.items() if value is not None}
     accept = Acceptance(alpha=config.calibration.alpha) if values.pop("accept") else None
     return LatentAugmenter(model, method=method, accept=accept, **values)

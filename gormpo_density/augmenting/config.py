@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from gormpo_density.augmentation.latent import LatentMethod
+from gormpo_density.augmentation.latent import LatentMethod, residual_problem
 from gormpo_density.augmenting.arms import check_arm, known_classifier
 from gormpo_density.augmenting.keys import AUGMENT_KEYS
 from gormpo_density.base import LatentModel, NonNegative, Positive
@@ -71,6 +71,7 @@ class AugmentSection(Section):
         num_samples: Synthetic rows for each real row.
         accept: Reject synthetic rows whose p-value among real ones is below `calibration.alpha`,
             or that another class claims; see `Acceptance`.
+        residual: Keep what the latent model does not reconstruct of a row; not for class_gaussian.
         use_trained: Take the latent model of a run that trained it, in place of training one.
     """
 
@@ -78,7 +79,14 @@ class AugmentSection(Section):
     noise: NonNegative = 0.1
     num_samples: PositiveInt = 1
     accept: bool = False
+    residual: bool = False
     use_trained: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> "AugmentSection":
+        if problem := residual_problem(self.method, self.residual):
+            raise ValueError(problem)
+        return self
 
 
 class ClassifierSection(Section):

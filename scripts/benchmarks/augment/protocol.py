@@ -51,6 +51,12 @@ OURS = (
     Arm("flow noise .3", {"name": "noise", **_FLOW, "noise": 0.3}),
     Arm("flow interpolate", {"name": "interpolate", **_FLOW}),
     Arm("flow noise .5, accept", {"name": "noise", **_FLOW, "noise": 0.5, "accept": 0.05}),
+    Arm("vae noise .3, residual", {"name": "noise", **_VAE, "noise": 0.3, "residual": True}),
+    Arm("vae posterior, residual", {"name": "posterior", **_VAE, "residual": True}),
+    Arm("vae interpolate, residual", {"name": "interpolate", **_VAE, "residual": True}),
+    Arm("flow noise .3, residual", {"name": "noise", **_FLOW, "noise": 0.3, "residual": True}),
+    Arm("flow noise 1, residual", {"name": "noise", **_FLOW, "noise": 1.0, "residual": True}),
+    Arm("flow interpolate, residual", {"name": "interpolate", **_FLOW, "residual": True}),
 )
 _N_OURS = 2
 

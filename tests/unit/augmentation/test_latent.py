@@ -50,6 +50,31 @@ def test_strength_0_is_the_reconstruction(vae, method) -> None:
     assert made.rejected == 0
 
 
+@pytest.mark.parametrize("method", ["noise", "posterior", "interpolate"])
+def test_with_the_residual_strength_0_is_the_row_itself(vae, method) -> None:
+    x, y = waves()
+    assert np.abs(reconstructed(vae, x) - x).max() > 0.05
+    made = LatentAugmenter(vae, method, 0.0, residual=True).fit(x, y).augment(x, y)
+    np.testing.assert_allclose(made.x, x, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["noise", "posterior", "interpolate"])
+def test_the_residual_is_added_to_the_same_draw(vae, method) -> None:
+    x, y = waves()
+    plain, kept = (
+        LatentAugmenter(vae, method, num_samples=2, residual=keeps).augment(x, y, seed=3)
+        for keeps in (False, True)
+    )
+    rest = np.tile(x - reconstructed(vae, x), (2, 1, 1))
+    np.testing.assert_allclose(kept.x, plain.x + rest, atol=1e-5)
+    assert kept.source.tolist() == plain.source.tolist()
+
+
+def test_rows_that_are_made_from_no_row_have_no_residual(vae) -> None:
+    with pytest.raises(ConfigError, match="no residual to keep"):
+        LatentAugmenter(vae, "class_gaussian", residual=True)
+
+
 def test_a_flow_reconstructs_the_row_itself(flow) -> None:
     x, y = waves()
     augmenter = LatentAugmenter(flow, "noise", 0.0)
