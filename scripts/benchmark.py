@@ -40,6 +40,7 @@ SUBJECTS: dict[str, dict[str, Part]] = {
         "known": known.report,
         "speed": speed.report,
         "ood": ood.report,
+        "ood_slow": ood.slow,
     },
     "mopo": {
         "returns": returns.report,

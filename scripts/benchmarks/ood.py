@@ -1,4 +1,4 @@
-"""Part "ood": telling MuJoCo transitions from shifted, permuted, uniform and foreign ones.
+"""Parts "ood" and "ood_slow": telling MuJoCo transitions from shifted, permuted or foreign ones.
 
 Rows are [observation, action]. Of the episodes, permuted by the split's seed, 80 % train (at most
 40,000 rows), 10 % stop the training, 10 % are the test (at most 5,000 rows each). Each
@@ -6,6 +6,7 @@ out-of-distribution set has 3,000 rows: the first test rows moved by some standa
 down, with other rows' or uniform actions, or rows of another data set.
 """
 
+from collections.abc import Callable
 from statistics import fmean, median
 
 from benchmarks.cells import Bench
@@ -21,7 +22,9 @@ from benchmarks.ood_cells import (
     difference,
     measure,
     scorers,
+    slow_scorers,
 )
+from benchmarks.scorers import Scorer
 from benchmarks.tables import show, table
 from gormpo_density.aggregate import mean_interval
 from gormpo_density.metrics import Interval
@@ -32,13 +35,22 @@ Found = dict[str, list[Measured]]
 
 def report(bench: Bench) -> str:
     """Measure what is missing and return the tables."""
+    return _report(bench, scorers)
+
+
+def slow(bench: Bench) -> str:
+    """Return the tables of CNF and diffusion beside the default flow, part "ood_slow"."""
+    return _report(bench, slow_scorers)
+
+
+def _report(bench: Bench, scorers_of: Callable[[Subject, Scale], list[Scorer]]) -> str:
     scale = QUICK if bench.quick else Scale()
     parts = []
     for name, subject in SUBJECTS.items():
         tasks = _tasks(bench, name, subject, scale)
         found: Found = {}
         for task in tasks:
-            for scorer in scorers(subject, scale):
+            for scorer in scorers_of(subject, scale):
                 for key, measured in measure(bench, task, scorer).items():
                     found.setdefault(key, []).append(measured)
         summary = _summary(found, _differences(found, tasks, scale), subject)

@@ -119,19 +119,22 @@ class Measured:
 
 
 def scorers(subject: Subject, scale: Scale) -> list[Scorer]:
-    """Return all that is measured: our models at their defaults, baselines, the ancestor's."""
-
-    def ours(model: str, *scores: str) -> Scorer:
-        return from_recipe(model, Recipe.default(model, subject.config).but(**scale.fit), scores)
-
+    """Return our models at their defaults, the baselines, and the ancestor's models."""
     return [
         *baselines(),
-        ours(DEFAULT),
-        ours("vae", "elbo", "iwae", "reconstruction"),
-        ours("cnf"),
-        ours("diffusion"),
+        _ours(DEFAULT, subject, scale),
+        _ours("vae", subject, scale, "elbo", "iwae", "reconstruction"),
         *gormpo.scorers(subject.latent_dim, scale.vae_epochs, scale.flow_epochs),
     ]
+
+
+def slow_scorers(subject: Subject, scale: Scale) -> list[Scorer]:
+    """Return the models that take longest to fit or to score, beside the default one."""
+    return [_ours(model, subject, scale) for model in (DEFAULT, "cnf", "diffusion")]
+
+
+def _ours(model: str, subject: Subject, scale: Scale, *scores: str) -> Scorer:
+    return from_recipe(model, Recipe.default(model, subject.config).but(**scale.fit), scores)
 
 
 def measure(bench: Bench, task: Task, scorer: Scorer) -> dict[str, Measured]:

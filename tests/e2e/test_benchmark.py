@@ -10,7 +10,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 pytestmark = pytest.mark.slow
 
-PARTS = ("adbench", "alarms", "known", "speed", "ood")
+PARTS = ("adbench", "alarms", "known", "speed", "ood", "ood_slow")
 MUJOCO = {
     "hopper": (11, 3, ("medium", "random", "expert", "mixed")),
     "halfcheetah": (17, 6, ("medium", "random", "expert")),

@@ -73,18 +73,10 @@ ARMS = (
     Arm("combination", {"penalty.name": "combination"}, {"penalty.coef": (0.3, 1.0), **_KL}),
 )
 
-#: Those whose penalty sees the path of a rollout, tuned alike; see `history_returns`.
+#: Those whose penalty sees the path of a rollout: a model of paths alone, and beside the flow.
 HISTORY_ARMS = (
-    Arm(
-        "history",
-        {"penalty.name": "density", "model.name": "vae_lstm"},
-        {"penalty.coef": (1.0, 3.0), **_KL},
-    ),
-    Arm(
-        "density + history",
-        {"penalty.name": "density", "history.beside": True},
-        {"penalty.coef": (1.0, 3.0), **_KL},
-    ),
+    Arm("history", {"penalty.name": "density", "model.name": "vae_lstm"}),
+    Arm("density + history", {"penalty.name": "density", "history.beside": True}),
 )
 
 #: Rows beside them, with the settings of the tuned arm of that penalty or their own.
