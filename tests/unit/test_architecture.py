@@ -1,4 +1,4 @@
-"""What may import what, and how large a file may be: the map in README.md, held by a machine."""
+"""What may import what, and how large a file may be: the map in docs/map.md, held by a machine."""
 
 import ast
 import subprocess
