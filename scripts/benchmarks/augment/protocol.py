@@ -2,8 +2,9 @@
 
 The ResNet makes the same number of steps in every arm and its last weights are judged; nothing is
 chosen on a confirmation set, nor by its test rows. On the ten sets that choose, accuracy on their
-test rows chooses the best of the classic augmentations and the best two of ours, whose strengths
-are arms too. Beside these stand the baseline and the ancestor's latent noise at its published strength.
+test rows chooses the best of twelve classic augmentations and the best two of twelve of ours, some
+of them at two strengths. Beside these stand the baseline and the ancestor's latent noise at its
+published strength.
 """
 
 from collections.abc import Sequence
@@ -43,6 +44,12 @@ CLASSIC = (
     Arm("window_slice", {"name": "window_slice"}),
     Arm("window_warp", {"name": "window_warp"}),
     Arm("mixup", {"name": "mixup"}),
+    Arm("jitter .1", {"name": "jitter", "sigma": 0.1}),
+    Arm("scaling .3", {"name": "scaling", "sigma": 0.3}),
+    Arm("magnitude_warp", {"name": "magnitude_warp"}),
+    Arm("time_warp .05", {"name": "time_warp", "sigma": 0.05}),
+    Arm("window_slice .05", {"name": "window_slice", "cut": 0.05}),
+    Arm("window_warp .3", {"name": "window_warp", "stretch": 0.3}),
 )
 OURS = (
     Arm("vae posterior", {"name": "posterior", **_VAE}),
@@ -52,7 +59,6 @@ OURS = (
     Arm("flow interpolate", {"name": "interpolate", **_FLOW}),
     Arm("flow noise .5, accept", {"name": "noise", **_FLOW, "noise": 0.5, "accept": 0.05}),
     Arm("vae noise .3, residual", {"name": "noise", **_VAE, "noise": 0.3, "residual": True}),
-    Arm("vae noise 1, residual", {"name": "noise", **_VAE, "noise": 1.0, "residual": True}),
     Arm("vae posterior, residual", {"name": "posterior", **_VAE, "residual": True}),
     Arm("vae interpolate, residual", {"name": "interpolate", **_VAE, "residual": True}),
     Arm("flow noise .3, residual", {"name": "noise", **_FLOW, "noise": 0.3, "residual": True}),
