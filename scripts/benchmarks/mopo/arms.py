@@ -73,11 +73,8 @@ ARMS = (
     Arm("combination", {"penalty.name": "combination"}, {"penalty.coef": (0.3, 1.0), **_KL}),
 )
 
-#: Those whose penalty sees the path of a rollout: a model of paths alone, and beside the flow.
-HISTORY_ARMS = (
-    Arm("history", {"penalty.name": "density", "model.name": "vae_lstm"}),
-    Arm("density + history", {"penalty.name": "density", "history.beside": True}),
-)
+#: The one whose penalty sees the path of a rollout; see `history_returns`.
+HISTORY_ARM = Arm("history", {"penalty.name": "density", "model.name": "vae_lstm"})
 
 #: Rows beside them, with the settings of the tuned arm of that penalty or their own.
 EXTRA_ARMS = (
