@@ -2,8 +2,8 @@
 
 The ResNet makes the same number of steps in every arm and its last weights are judged; nothing is
 chosen on a confirmation set, nor by its test rows. On the ten sets that choose, accuracy on their
-test rows chooses the best of twelve classic augmentations and the best two of twelve of ours, some
-of them at two strengths. Beside these stand the baseline and the ancestor's latent noise at its
+test rows chooses the best of thirteen classic augmentations and the best two of thirteen of ours,
+some at two strengths. Beside these stand the baseline and the ancestor's latent noise at its
 published strength.
 """
 
@@ -50,6 +50,7 @@ CLASSIC = (
     Arm("time_warp .05", {"name": "time_warp", "sigma": 0.05}),
     Arm("window_slice .05", {"name": "window_slice", "cut": 0.05}),
     Arm("window_warp .3", {"name": "window_warp", "stretch": 0.3}),
+    Arm("permutation", {"name": "permutation"}),
 )
 OURS = (
     Arm("vae posterior", {"name": "posterior", **_VAE}),
@@ -59,6 +60,7 @@ OURS = (
     Arm("flow interpolate", {"name": "interpolate", **_FLOW}),
     Arm("flow noise .5, accept", {"name": "noise", **_FLOW, "noise": 0.5, "accept": 0.05}),
     Arm("vae noise .3, residual", {"name": "noise", **_VAE, "noise": 0.3, "residual": True}),
+    Arm("vae noise 1, residual", {"name": "noise", **_VAE, "noise": 1.0, "residual": True}),
     Arm("vae posterior, residual", {"name": "posterior", **_VAE, "residual": True}),
     Arm("vae interpolate, residual", {"name": "interpolate", **_VAE, "residual": True}),
     Arm("flow noise .3, residual", {"name": "noise", **_FLOW, "noise": 0.3, "residual": True}),
