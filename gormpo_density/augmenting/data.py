@@ -61,7 +61,7 @@ def load_augment_data(config: AugmentDataConfig, seed: int) -> AugmentData:
     Raises:
         DataError: The data is missing or malformed; see `load_labelled`.
     """
-    if is_replaced(config):
+    if is_replaced(config.dataset, config.data_dir):
         return AugmentData(scaled(load_labelled(EMBEDDED, seed=seed), config), config.dataset)
     found = load_labelled(
         config.dataset,
@@ -73,10 +73,9 @@ def load_augment_data(config: AugmentDataConfig, seed: int) -> AugmentData:
     return AugmentData(scaled(found, config))
 
 
-def is_replaced(config: AugmentDataConfig) -> bool:
+def is_replaced(dataset: str | None, data_dir: str | Path | None) -> bool:
     """Tell whether the simulated set stands in for the one that is named."""
-    name = config.dataset
-    return name not in (None, EMBEDDED) and ":" not in str(name) and config.data_dir is None
+    return dataset not in (None, EMBEDDED) and ":" not in str(dataset) and data_dir is None
 
 
 def scaled(found: LabelledSet, config: AugmentDataConfig) -> LabelledSet:

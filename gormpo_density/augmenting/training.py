@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from gormpo_density.augmenting.config import AugmentConfig
-from gormpo_density.augmenting.data import AugmentData
+from gormpo_density.augmenting.data import AugmentData, is_replaced
 from gormpo_density.augmenting.journal import Journal
 from gormpo_density.base import LatentModel
 from gormpo_density.config_files import read_config
@@ -19,6 +19,7 @@ from gormpo_density.fitting import History
 from gormpo_density.persistence import load_model
 from gormpo_density.registry import make_model, model_name
 from gormpo_density.runs import RunFolder, default_run_path
+from gormpo_density.timeseries.labelled_sets import EMBEDDED
 from gormpo_density.timeseries.series import Values
 
 
@@ -130,8 +131,13 @@ def trained_model(
 
 
 def _described(data: Mapping[str, Any], model: LatentModel) -> dict[str, str]:
-    """Return what must be the same of a model: its data but for the place of it, and its size."""
+    """Return what must be the same of a model: its data but for the place of it, and its size.
+
+    Where a set stood in for the one that was named, it is the data.
+    """
     values = {f"data.{key}": value for key, value in data.items() if key != "data_dir"}
+    if is_replaced(data.get("dataset"), data.get("data_dir")):
+        values["data.dataset"] = EMBEDDED
     values |= {"name": model_name(model), **model.params()}
     return {key: json.dumps(value, default=str) for key, value in values.items()}
 

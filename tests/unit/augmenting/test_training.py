@@ -101,3 +101,13 @@ def test_the_reconstruction_error_is_a_mean_square(model) -> None:
     x = np.random.default_rng(1).normal(size=(5, *SHAPE))
     back = model.decode(model.encode(torch.tensor(x, dtype=torch.float32))).detach().numpy()
     assert reconstruction_error(model, x) == pytest.approx(np.square(back - x).mean(), rel=1e-5)
+
+
+def test_a_model_of_the_set_that_stood_in_is_not_one_of_the_set_itself(tmp_path, model) -> None:
+    model.save(tmp_path / "run" / "model")
+    stood_in = load("data.dataset=ECG200")
+    (tmp_path / "run" / "config.yaml").write_text(dump_config(stood_in))
+    assert trained_model(stood_in, tmp_path / "run", SHAPE, CPU).is_fitted
+    there = load("data.dataset=ECG200", f"data.data_dir={tmp_path}")
+    with pytest.raises(ConfigError, match=r'data\.dataset: "shapes" there, "ECG200" now'):
+        trained_model(there, tmp_path / "run", SHAPE, CPU)
