@@ -51,6 +51,14 @@ def _shared(key: str) -> Callable[[ConfigTree], None]:
     return translate
 
 
+def _set_epochs(tree: ConfigTree) -> None:
+    """Translate num_epochs; on the command line it also comes before a file's steps."""
+    steps = "classifier.steps"
+    if tree.origin("num_epochs") == COMMAND_LINE != tree.origin(steps) and tree.get(steps):
+        tree.set(steps, None, COMMAND_LINE)
+    _shared("num_epochs")(tree)
+
+
 def _add_baseline(tree: ConfigTree) -> None:
     if _is_wanted(tree, "baseline"):
         _put_arm(tree, "baseline", is_first=True)
@@ -84,6 +92,7 @@ AUGMENT_KEYS = FlatKeys(
     {},
     {
         **{key: _shared(key) for key in SHARED_KEYS},
+        "num_epochs": _set_epochs,
         "baseline": _add_baseline,
         "test_augment": _add_augmented,
     },

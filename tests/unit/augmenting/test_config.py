@@ -75,6 +75,14 @@ def test_shared_flags_set_both_trainings_where_a_section_says_nothing(tmp_path) 
     assert (dict(overruled.fit)["epochs"], overruled.classifier.epochs) == (4, 4)
 
 
+def test_the_flag_of_epochs_comes_before_the_steps_of_a_file(tmp_path) -> None:
+    file = {"classifier": {"steps": 200}}
+    assert from_file(tmp_path, file, "num_epochs=4").classifier.steps is None
+    both = from_file(tmp_path, file, "num_epochs=4", "classifier.steps=7")
+    assert both.classifier.steps == 7
+    assert from_file(tmp_path, {**file, "num_epochs": 4}).classifier.steps == 200
+
+
 def test_the_flags_of_lstsaug_have_their_places(tmp_path) -> None:
     flat = {"dataset": "Coffee", "data_dir": "d", "model_dir": "m", "results_dir": "r"}
     flat |= {"latent_dim": 3, "noise": 0.2, "num_samples": 4, "use_trained": True}
