@@ -14,6 +14,7 @@ from gormpo_density.augmentation.augmenter import Augmenter
 from gormpo_density.augmentation.classifiers import cross_validate, make_classifier
 from gormpo_density.augmenting.arms import make_arm_classifier
 from gormpo_density.augmenting.config import AugmentConfig
+from gormpo_density.errors import ConfigError
 from gormpo_density.metrics import Interval
 from gormpo_density.timeseries.labelled import ClassIndices, LabelledSet
 
@@ -74,6 +75,15 @@ def measure_arm(
     classifier.fit(x, data.train_y, augmenter=augmenter, seed=config.seed, on_step=count)
     predicted = classifier.predict(data.test_x.astype(np.float32))
     return ArmResult(predicted, (), steps, time.perf_counter() - started)
+
+
+def check_folds(folds: int | None, data: LabelledSet) -> None:
+    """Raise ConfigError if there are more folds than training rows."""
+    rows = len(data.train_x)
+    if folds is not None and folds > rows:
+        raise ConfigError(
+            f"evaluation.folds must be at most {rows}, the training rows; is {folds}"
+        )
 
 
 def measure_folds(

@@ -16,6 +16,7 @@ from gormpo_density.augmenting.data import AugmentData, load_augment_data
 from gormpo_density.augmenting.evaluation import (
     ArmResult,
     accuracy,
+    check_folds,
     measure_arm,
     measure_floors,
     measure_folds,
@@ -89,6 +90,7 @@ def run_augmentation(
         started = time.perf_counter()
         tell(f"device: {device}")
         data = load_augment_data(config.data, config.seed)
+        check_folds(config.evaluation.folds, data.source)
         if data.requested is not None:
             tell(f"{data.requested} is not here; {data.source.name} is used in its place")
         tell(f"data: {data.description}")

@@ -34,6 +34,14 @@ def test_bad_configurations(command, tmp_path, monkeypatch, args, complaint) -> 
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
+def test_too_many_folds_are_told_before_anything_is_trained(command, tmp_path, small) -> None:
+    run = tmp_path / "run"
+    outcome = command(*small, "--set", "evaluation.folds=99", "--run-dir", run)
+    text = "evaluation.folds must be at most 12, the training rows; is 99\n"
+    assert (outcome.code, outcome.err) == (2, text)
+    assert not (run / "model").exists()
+
+
 BAD_SETS = {
     "unknown": ({}, "Min", "no data set 'Min', did you mean 'Mine'? it holds Mine"),
     "lengths": (
