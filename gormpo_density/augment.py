@@ -103,8 +103,8 @@ def _dry_run(config: AugmentConfig) -> None:
     resolve_device(config.device, dry_run=True)
     absent = absent_augment_data(config.data)
     if absent is None:
-        load_augment_data(config.data, config.seed)
-    else:
+        absent = load_augment_data(config.data, config.seed).substitution
+    if absent is not None:
         print(f"warning: {absent}", file=sys.stderr)
 
 

@@ -39,6 +39,13 @@ class AugmentData:
         return ["value"] if count == 1 else [f"channel {i + 1}" for i in range(count)]
 
     @property
+    def substitution(self) -> str | None:
+        """What stands in for what, in a line; None where the set is the one asked for."""
+        if self.requested is None:
+            return None
+        return f"{self.requested} is not here; {self.source.name} is used in its place"
+
+    @property
     def description(self) -> str:
         """The data in a line."""
         found = self.source

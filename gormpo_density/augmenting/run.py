@@ -91,8 +91,8 @@ def run_augmentation(
         tell(f"device: {device}")
         data = load_augment_data(config.data, config.seed)
         check_folds(config.evaluation.folds, data.source)
-        if data.requested is not None:
-            tell(f"{data.requested} is not here; {data.source.name} is used in its place")
+        if data.substitution is not None:
+            tell(data.substitution)
         tell(f"data: {data.description}")
         plain, done = config.model_dump(mode="json"), _logged(config, run)
         with open_loggers(path, plain, done=done, use_wandb=wandb) as log:

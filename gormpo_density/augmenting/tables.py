@@ -56,12 +56,14 @@ def seeds_text(paths: Sequence[Path]) -> str:
 
 def verdict_text(metrics: Mapping[str, Any], results: AugmentResults) -> str:
     """Return what a run says at its end."""
+    used, wanted = metrics["dataset"], metrics["dataset_requested"]
+    stood_in = f"{used} stood in for {wanted}\n" if used != wanted else ""
     if results.arms:
-        return text_table(arm_table(metrics, results))
+        return stood_in + text_table(arm_table(metrics, results))
     error = format_value(metrics["reconstruction_error_test"])
     return (
-        f"{metrics['model']} trained on {metrics['train_rows']:,} rows; reconstruction error "
-        f"{error} on test rows (--baseline and --test-augment compare classifiers)"
+        f"{stood_in}{metrics['model']} trained on {metrics['train_rows']:,} rows; "
+        f"reconstruction error {error} on test rows (--baseline and --test-augment compare classifiers)"
     )
 
 

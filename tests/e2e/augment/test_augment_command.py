@@ -155,6 +155,7 @@ def test_shapes_stand_in_and_the_run_says_so(command, run_at, tiny) -> None:
     outcome = command(*tiny, "--set", "fit.epochs=1", "--run-dir", run.path)
     assert outcome.code == 0, outcome.err
     assert (run.metrics["dataset"], run.metrics["dataset_requested"]) == ("shapes", "Symbols")
+    assert outcome.out.startswith("shapes stood in for Symbols\n")
     loud = [word for word in tiny if word != "--quiet"]
     outcome = command(*loud, "--set", "fit.epochs=1", "--run-dir", run_at("loud").path)
     assert "Symbols is not here; shapes is used in its place" in outcome.out
@@ -244,6 +245,9 @@ def test_a_dry_run_prints_the_configuration_and_leaves_nothing(command, tmp_path
 def test_a_dry_run_warns_of_absent_data(command) -> None:
     outcome = command("--dataset", "Coffee", "--data-dir", "/nowhere", "--dry-run")
     assert (outcome.code, outcome.err) == (0, "warning: /nowhere: no such file or folder\n")
+    outcome = command("--dataset", "Coffee", "--dry-run")
+    text = "warning: Coffee is not here; shapes is used in its place\n"
+    assert (outcome.code, outcome.err) == (0, text)
 
 
 @pytest.mark.usefixtures("without_report")
