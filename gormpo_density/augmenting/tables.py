@@ -63,7 +63,8 @@ def verdict_text(metrics: Mapping[str, Any], results: AugmentResults) -> str:
     error = format_value(metrics["reconstruction_error_test"])
     return (
         f"{stood_in}{metrics['model']} trained on {metrics['train_rows']:,} rows; "
-        f"reconstruction error {error} on test rows (--baseline and --test-augment compare classifiers)"
+        f"reconstruction error {error} on test rows "
+        "(--baseline and --test-augment compare classifiers)"
     )
 
 

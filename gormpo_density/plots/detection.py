@@ -37,6 +37,8 @@ _KINDS = {
     "shift": "all features",
     "gormpo": "GORMPO's shift",
 }
+#: Sets without a size, as the axis names them.
+_NAMED = {"perm": "permuted\nactions", "unif": "uniform\nactions"}
 _RAW = _KINDS["gormpo"]  # in raw units: another axis than the others
 #: Axis name and what a random score reaches, for each quantity drawn.
 _QUANTITIES = {"roc_auc": ("AUROC", 0.5), "fpr95": ("FPR95", 0.95)}
@@ -185,6 +187,8 @@ def _draw_others(
 
 def _tick_label(name: str) -> str:
     """Return the name of a set in a few short lines: an id has three parts, a path many."""
+    if name in _NAMED:
+        return _NAMED[name]
     *parents, last = [plain(part, 20) for part in name.split("/")[-3:]]
     return "\n".join([*(f"{parent}/" for parent in parents), last])
 
