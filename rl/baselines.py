@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gormpo_density.checkpoints import Part
 from rl.buffer import Batch
+from rl.compilation import compiled, without_gradient
 from rl.config import SACConfig
 from rl.critics import TwinCritic
 from rl.gradient import approach, take_step
@@ -70,6 +71,9 @@ class TD3BC:
         self.updates = 0
         self._actor_params: list[Tensor] = list(actor.parameters())
         self._critic_params: list[Tensor] = list(critic.parameters())
+        self._judge = without_gradient(critic)  # in the actor's loss
+        self._bellman_loss = compiled(self._bellman_loss_of, actor.middle.device)
+        self._actor_loss = compiled(self._actor_loss_of, actor.middle.device)
         lr = config.critic_lr
         self.actor_optimizer = torch.optim.Adam(self._actor_params, lr=lr, fused=True)
         self.critic_optimizer = torch.optim.Adam(self._critic_params, lr=lr, fused=True)
@@ -77,7 +81,7 @@ class TD3BC:
     def update(self, batch: Batch, generator: torch.Generator) -> None:
         """Take one step of the critics, and every second time one of the actor and the targets."""
         self.updates += 1
-        self.sums[0] += self._update_critic(batch, generator)
+        self.sums[0] += self._update_critic(batch, generator)  # at once, see `compiled`
         if self.updates % _POLICY_DELAY == 0:
             self.sums[1:] += _POLICY_DELAY * self._update_actor(batch)
             approach(self.target_actor, self.actor, self.config.tau)
@@ -85,16 +89,17 @@ class TD3BC:
         approach(self.averaged, self.actor, self.config.ema)
 
     def _update_critic(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        target = self._target(batch, generator)
-        loss = self.critic.loss(batch.state_action, target)
+        loss = self._bellman_loss(batch, batch.draw_noise(generator, _NOISE))
         take_step(self.critic_optimizer, self._critic_params, loss)
         return loss.detach()
 
+    def _bellman_loss_of(self, batch: Batch, noise: Tensor) -> Tensor:
+        return self.critic.loss(batch.state_action, self._target(batch, noise))
+
     @torch.no_grad()
-    def _target(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Return y (B,), in units of the reward scale."""
+    def _target(self, batch: Batch, noise: Tensor) -> Tensor:
+        """Return y (B,), in units of the reward scale; noise (B, A) is that of a'."""
         action = self.target_actor(batch.next_obs).mean.tanh()
-        noise = torch.empty_like(action).normal_(std=_NOISE, generator=generator)
         noisy = (action + noise.clamp(-_NOISE_LIMIT, _NOISE_LIMIT)).clamp(-1, 1)
         value = self._values(self.target_critic, batch.next_obs, noisy).amin(0)
         reward = batch.reward / self.units.scale
@@ -102,14 +107,19 @@ class TD3BC:
 
     def _update_actor(self, batch: Batch) -> Tensor:
         """Take a step of the actor and return its loss, mean Q_1 and distance to the data."""
+        loss, q, bc = self._actor_loss(batch)
+        take_step(self.actor_optimizer, self._actor_params, loss)
+        return torch.stack([loss.detach(), q, bc])
+
+    def _actor_loss_of(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return the loss and, without gradients, mean Q_1 and the distance to the data."""
         action = self.actor(batch.obs).mean.tanh()
         data_action = batch.state_action[:, batch.obs.shape[1] :]
         wanted = (data_action - self.actor.middle) / self.actor.reach
-        q = self._values(self.critic, batch.obs, action)[0]
+        q = self._values(self._judge, batch.obs, action)[0]
         bc = (action - wanted).square().mean()
         loss = bc - _Q_WEIGHT * q.mean() / q.detach().abs().mean()
-        take_step(self.actor_optimizer, self._actor_params, loss)
-        return torch.stack([loss.detach(), q.detach().mean(), bc.detach()])
+        return loss, q.detach().mean(), bc.detach()
 
     def _values(self, critic: TwinCritic, obs: Tensor, action: Tensor) -> Tensor:
         """Return Q_1 and Q_2 (2, B) of actions in [-1, 1]."""

@@ -30,6 +30,10 @@ class Batch(NamedTuple):
     alive: Tensor
     reference: Gaussian
 
+    def draw_noise(self, generator: torch.Generator, std: float = 1.0) -> Tensor:
+        """Draw normal noise for the action of each row, (B, A)."""
+        return torch.empty_like(self.reference.mean).normal_(std=std, generator=generator)
+
 
 class Layout:
     """Columns of a packed row: s, a, s', reference mean and log std, reward, penalty, alive.

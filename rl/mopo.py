@@ -72,7 +72,7 @@ class Clock:
 
     Attributes:
         updates: Gradient updates.
-        update_seconds: Spent sampling batches and updating.
+        update_seconds: Spent sampling batches and updating; on a GPU, compiling the update too.
         transitions: Rows that rollouts made.
         rollout_seconds: Spent in rollouts.
         cpu_seconds: CPU time of the processes that were killed before, up to their checkpoints.

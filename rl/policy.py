@@ -34,7 +34,10 @@ class Gaussian(NamedTuple):
 
     def rsample(self, generator: torch.Generator | None) -> Tensor:
         """Draw (B, A), differentiable in mean and log_std."""
-        noise = torch.empty_like(self.mean).normal_(generator=generator)
+        return self.at(torch.empty_like(self.mean).normal_(generator=generator))
+
+    def at(self, noise: Tensor) -> Tensor:
+        """Return mean + std * noise, (B, A), differentiable in mean and log_std."""
         return torch.addcmul(self.mean, noise, self.log_std.exp())
 
     def log_prob(self, raw: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gormpo_density.checkpoints import Part
 from rl.buffer import Batch
+from rl.compilation import compiled, without_gradient
 from rl.config import SACConfig
 from rl.critics import TwinCritic
 from rl.gradient import half_cosine, take_step
@@ -98,6 +99,9 @@ class SAC:
         self._averaged_params: list[Tensor] = list(self.averaged.parameters())
         self._critic_params: list[Tensor] = list(critic.parameters())
         self._target_params: list[Tensor] = list(self.target.parameters())
+        self._judge = without_gradient(critic)  # in the actor's loss
+        self._bellman_loss = compiled(self._bellman_loss_of, device)
+        self._actor_loss = compiled(self._actor_loss_of, device)
         self.critic_optimizer = _adam((self._critic_params, config.critic_lr))
         self.actor_optimizer = _adam(
             (self._actor_params, config.actor_lr),
@@ -107,26 +111,28 @@ class SAC:
 
     def update(self, batch: Batch, generator: torch.Generator) -> None:
         """Take one step of critics, actor and temperature."""
-        critic_loss = self._update_critic(batch, generator)
+        self.sums[0] += self._update_critic(batch, generator)  # at once, see `compiled`
         actor_loss, q, kl, entropy = self._update_actor(batch, generator)
         with torch.no_grad():
             torch._foreach_lerp_(self._target_params, self._critic_params, self.config.tau)
             torch._foreach_lerp_(self._averaged_params, self._actor_params, self.config.ema)
             multiplier = self._log_multiplier.exp()
-            self.sums += torch.stack([critic_loss, actor_loss, q, kl, entropy, multiplier])
+            self.sums[1:] += torch.stack([actor_loss, q, kl, entropy, multiplier])
         self.updates += 1
 
     def _update_critic(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        target = self._target(batch, generator)
-        loss = self.critic.loss(batch.state_action, target)
+        loss = self._bellman_loss(batch, batch.draw_noise(generator))
         take_step(self.critic_optimizer, self._critic_params, loss)
         return loss.detach()
 
+    def _bellman_loss_of(self, batch: Batch, noise: Tensor) -> Tensor:
+        return self.critic.loss(batch.state_action, self._target(batch, noise))
+
     @torch.no_grad()
-    def _target(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Return y (B,), in units of the reward scale."""
+    def _target(self, batch: Batch, noise: Tensor) -> Tensor:
+        """Return y (B,), in units of the reward scale; noise (B, A) is that of a'."""
         units, policy = self.units, self.actor(batch.next_obs)
-        raw = policy.rsample(generator)
+        raw = policy.at(noise)
         action = self.actor.squash(raw)
         value = self.target(torch.cat([batch.next_obs, action], 1)).amin(0)
         if not self.uses_kl:
@@ -137,20 +143,25 @@ class SAC:
         return target.clamp(units.lowest_q / units.scale, units.highest_q / units.scale)
 
     def _update_actor(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
-        policy: Gaussian = self.actor(batch.obs)
-        raw = policy.rsample(generator)
-        q = self.critic(torch.cat([batch.obs, self.actor.squash(raw)], 1)).amin(0).mean()
-        kl, log_prob = policy.kl(batch.reference).mean(), policy.log_prob(raw).mean()
-        multiplier = self._log_multiplier.detach().exp()
-        loss = multiplier * (kl if self.uses_kl else log_prob) - q
+        loss, q, kl, entropy = self._actor_loss(batch, batch.draw_noise(generator))
         if self._log_multiplier.requires_grad:
             # Of multiplier * slack: a negative slack (a broken constraint) raises the multiplier.
-            slack = self.target_kl - kl if self.uses_kl else -log_prob - self.target_entropy
-            self._log_multiplier.grad = multiplier * slack.detach()
+            slack = self.target_kl - kl if self.uses_kl else entropy - self.target_entropy
+            self._log_multiplier.grad = self._log_multiplier.detach().exp() * slack
         done = min(self.updates / self.total_updates, 1.0)
         self.actor_optimizer.param_groups[0]["lr"] = self.config.actor_lr * half_cosine(done)
         take_step(self.actor_optimizer, self._actor_params, loss)
-        return loss.detach(), q.detach(), kl.detach(), -log_prob.detach()
+        return loss.detach(), q, kl, entropy
+
+    def _actor_loss_of(self, batch: Batch, noise: Tensor) -> tuple[Tensor, ...]:
+        """Return the loss and, without gradients, mean Q, KL and entropy; noise is (B, A)."""
+        policy: Gaussian = self.actor(batch.obs)
+        raw = policy.at(noise)
+        q = self._judge(torch.cat([batch.obs, self.actor.squash(raw)], 1)).amin(0).mean()
+        kl, log_prob = policy.kl(batch.reference).mean(), policy.log_prob(raw).mean()
+        multiplier = self._log_multiplier.detach().exp()
+        loss = multiplier * (kl if self.uses_kl else log_prob) - q
+        return loss, q.detach(), kl.detach(), -log_prob.detach()
 
     @property
     def _log_multiplier(self) -> Tensor:

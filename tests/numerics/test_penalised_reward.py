@@ -30,5 +30,5 @@ def test_a_target_is_reward_minus_coef_times_std_times_penalty(coef: float) -> N
     units = RewardUnits(scale=2.5, penalty_unit=1.7, lowest_q=-math.inf, highest_q=math.inf)
     learner = SAC(actor, TwinCritic(OBS_DIM, 1, (8,)), SACConfig(), units, total_updates=10)
     learner.coef.fill_(coef)
-    found = learner._target(batch, generator) * units.scale
+    found = learner._target(batch, batch.draw_noise(generator)) * units.scale
     torch.testing.assert_close(found, reward - coef * 1.7 * penalty)

@@ -221,7 +221,10 @@ def test_levels_of_one_run_have_a_line_for_each_kind_of_shift():
     np.testing.assert_array_equal(line(shifted, "observations").get_ydata(), [0.9, np.nan, 0.99])
     np.testing.assert_array_equal(line(shifted, "actions").get_ydata(), [np.nan, 0.9, np.nan])
     assert [tick.get_text() for tick in shifted.get_xticklabels()] == ["0.25", "1", "2"]
-    assert [tick.get_text() for tick in others.get_xticklabels()] == ["permuted\nactions", "expert-v2"]
+    assert [tick.get_text() for tick in others.get_xticklabels()] == [
+        "permuted\nactions",
+        "expert-v2",
+    ]
 
 
 def test_shifts_of_rows_without_actions_have_a_line():

@@ -49,7 +49,8 @@ def unit(action: Tensor) -> Tensor:
 
 def test_the_target_is_that_of_td3() -> None:
     td3, rows = learner(gamma=0.9), batch()
-    found = td3._target(rows, generator(7))
+    drawn = rows.draw_noise(generator(7), 0.2)
+    found = td3._target(rows, drawn)
     noise = (0.2 * torch.randn(64, 1, generator=generator(7))).clamp(-0.5, 0.5)
     pi = unit(td3.target_actor.act(rows.next_obs))
     action = MIDDLE + REACH * (pi + noise).clamp(-1, 1)
