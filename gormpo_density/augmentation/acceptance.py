@@ -32,12 +32,12 @@ class Acceptance:
 
     Densities are shrunk Gaussians of the classes in the first principal components of the real
     rows. p is the conformal p-value of log p(x | c) among the scores of real rows, each scored by
-    a density that was fitted without it (5 folds). A class of 1/alpha - 1 rows or more has a
+    a density that was fitted without it (5 folds). A class of more than 1/alpha - 1 rows has a
     covariance and a calibration of its own; smaller ones share theirs, since so few scores could
-    never give a p below alpha.
+    never give a p below alpha. Where all classes together are so few, nothing is rejected by p.
 
     Args:
-        alpha: Share of real rows that would be rejected by p.
+        alpha: Share of real rows, at most, that would be rejected by p.
 
     Raises:
         ConfigError: alpha is not in (0, 1).
@@ -60,7 +60,7 @@ class Acceptance:
         """
         if len(x) < 4:
             raise DataError(f"accepting rows needs four real ones at least, got {len(x)}")
-        rows, own_from = x.flatten(1), max(2, math.ceil(1 / self.alpha) - 1)
+        rows, own_from = x.flatten(1), max(2, math.floor(1 / self.alpha))
         self._density = _Density(rows, y, own_from, seed)
         scores, labels = self._held_out_scores(rows, y, own_from, seed)
         counts = torch.bincount(labels, minlength=int(y.max()) + 1)

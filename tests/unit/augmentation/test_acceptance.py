@@ -42,6 +42,14 @@ def test_outliers_and_rows_of_another_class_are_not_accepted() -> None:
     assert accept.log_prob(x).shape == (80, 2)
 
 
+def test_a_class_too_small_to_reject_by_its_own_scores_shares_them() -> None:
+    """Of 19 rows, the least p-value is 1 / 20: not below alpha."""
+    x, y = blobs((19, 19), distance=20.0)
+    accept = Acceptance(alpha=0.05).fit(x, y)
+    assert (accept.p_value(x[:1] - 30, y[:1]) < 0.05).all()
+    assert not accept(x[:1] - 30, y[:1]).any()
+
+
 def test_a_class_of_one_row_is_accepted_around_it() -> None:
     x, y = blobs((30, 1), distance=8.0)
     accept = Acceptance().fit(x, y)
