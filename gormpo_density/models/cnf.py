@@ -22,7 +22,7 @@ from gormpo_density.models.whitening import Whitener
 logger = logging.getLogger(__name__)
 
 #: Training rows on which the solver's error is measured, the share of them that must be within
-#: the tolerance, and the most steps there can be.
+#: the tolerance, and the most steps that are tried (but one doubling always is).
 _MEASURED_ROWS, _WITHIN, _MOST_STEPS = 2048, 0.99, 256
 _CHOICES = {"trace": ("exact", "hutchinson"), "solver": ("euler", "midpoint", "rk4")}
 
@@ -148,19 +148,21 @@ class CNF(LatentModel):
         generator.manual_seed(seed)
         order = torch.randperm(len(train), generator=generator, device=train.device)
         rows = train[order[:_MEASURED_ROWS]]
-        fewer, score, within = self.steps, self._log_prob(rows), 0.0
-        while 2 * fewer <= _MOST_STEPS:
-            self._take_steps(2 * fewer)
+        steps, score = self.steps, self._log_prob(rows)
+        while True:
+            self._take_steps(2 * steps)
             finer = self._log_prob(rows)
             close = (finer - score).abs() <= self.atol + self.rtol * finer.abs()
             within = close.double().mean().item()
             if within >= _WITHIN:
-                self._take_steps(fewer)
+                self._take_steps(steps)
                 return
-            fewer, score = 2 * fewer, finer
+            steps, score = 2 * steps, finer
+            if 2 * steps > _MOST_STEPS:
+                break
         logger.warning(
             "%d steps of %s leave %.1f %% of the rows outside the tolerance",
-            *(fewer, self.solver, 100 * (1 - within)),
+            *(steps, self.solver, 100 * (1 - within)),
         )
 
     def _take_steps(self, count: int) -> None:

@@ -49,6 +49,15 @@ def test_a_tolerance_out_of_reach_takes_the_most_steps_and_warns(caplog, monkeyp
     assert "4 steps of rk4 leave" in caplog.text
 
 
+def test_many_steps_of_training_are_measured_too(caplog, monkeypatch):
+    monkeypatch.setattr(cnf, "_MOST_STEPS", 4)
+    model = CNF(3, hidden_dims=[4], steps=3)
+    with caplog.at_level(logging.WARNING):
+        model.fit(ROWS, epochs=1)
+    assert model.steps_taken == 3
+    assert caplog.text == ""
+
+
 def test_a_new_fit_goes_back_to_the_steps_of_training():
     model = CNF(3, rtol=0.0, atol=1e-4, **SMALL)
     model.fit(ROWS**3, epochs=3)
