@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from gormpo_density import VAELSTM, load_model
 from gormpo_density.config import dump_config
+from rl.assembly import assemble
+from rl.stages import Stages
 
 SHORT = ("sac.epochs=2", "history.length=6", "history.sequences=128")
 BESIDE = (*SHORT, "history.beside=true")
@@ -44,6 +47,25 @@ def test_the_path_changes_the_penalty(mopo) -> None:
     assert both.metrics["flagged_fraction"] > alone.metrics["flagged_fraction"]
     assert isinstance(load_model(both.path / "history"), VAELSTM)
     assert not (alone.path / "history").exists()
+
+
+def test_a_rollout_remembers_the_rows_before_its_own_start(config_of, stages, tmp_path) -> None:
+    config = config_of(*BESIDE)
+    setup = assemble(config, tmp_path, Stages(stages), torch.device("cpu"), progress=False)
+    data, rollouts = setup.data, setup.loop.rollouts
+    rows, train = data.rows("state_action"), data.splits["train"]
+    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:40]
+    memory = rollouts.recall(chosen)
+    assert 0 < (memory.seen < 3).sum() < 40
+    for i, row in enumerate(train[chosen].tolist()):
+        assert torch.equal(rollouts.starts[chosen[i]], data.obs[row])
+        first = int((data.episode[: row + 1] == data.episode[row]).nonzero()[0])
+        before = rows[max(first, row - 3) : row]  # the half of 6 rows
+        assert memory.seen[i] == len(before)
+        with torch.no_grad():
+            state = setup.beside.init_state(before[None])
+        torch.testing.assert_close(memory.state.hidden[i], state.hidden[0])
+        torch.testing.assert_close(memory.state.embedding[i], state.embedding[0])
 
 
 @pytest.mark.parametrize(
