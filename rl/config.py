@@ -126,7 +126,7 @@ class HistoryConfig(Section):
 
     Attributes:
         length: Rows of a sequence that one is fitted on. Half of them are what it is shown of the
-            data before a rollout, the other half is left to the rollout.
+            data before a rollout, the other half is left to the rollout, which may be longer.
         sequences: Most sequences that it is fitted on, drawn at random.
         beside: Put a VAE-LSTM (`rl.path_model`) beside the model of rows that `model` or `density`
             names; the larger of both surprises counts.

@@ -122,8 +122,9 @@ class Paths:
         """Return what a model of single rows remembers of what went before rows (B,).
 
         It is shown the half of a sequence: as many real rows before each, fewer at the beginning
-        of an episode. The other half is left to a rollout, which thus stays within the length
-        that the model was fitted on. Nothing waits for the device.
+        of an episode. The other half is left to a rollout: one no longer than that stays within
+        the length that the model was fitted on; a longer one goes on from the same state, with
+        the model's noise draws from the first again. Nothing waits for the device.
         """
         memory = no_memory(model, len(index))
         for back in range(model.sequence_length // 2, 0, -1):

@@ -207,7 +207,7 @@ class HistoryScorer:
 class LargestScorer:
     """The larger of two penalties and the larger u, row by row.
 
-    Each has a threshold of its own: normal rows are above one of the two with twice the rate.
+    Each has a threshold of its own: normal rows are above one of the two at up to twice the rate.
 
     Args:
         row: A penalty of the row alone.
