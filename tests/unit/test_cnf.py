@@ -2,6 +2,7 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 
 from gormpo_density.errors import ConfigError
 from gormpo_density.models import cnf
@@ -30,8 +31,27 @@ def test_a_wrong_argument_is_refused(wrong, text):
 @pytest.mark.parametrize("trace", ["exact", "hutchinson"])
 def test_any_depth_trains_with_either_trace(hidden_dims, trace):
     model = CNF(3, hidden_dims, trace=trace, steps=1)
-    history = model.fit(ROWS**3, ROWS**3, epochs=10, batch_size=20)
+    history = model.fit(ROWS**3, ROWS**3, epochs=10, batch_size=20, lr=1e-2)
     assert history["val_loss"][-1] < history["val_loss"][0] - 0.01
+
+
+def test_training_moves_the_inner_times_and_nothing_else_does():
+    """So that a field cannot learn to profit from the solver's errors on one grid."""
+    model = CNF(3, hidden_dims=[8], steps=4, t0=1.0, t1=3.0)
+    grids = []
+    solve = model._solve
+    model._solve = lambda f, start, times: grids.append(times) or solve(f, start, times)
+    z, generator = torch.as_tensor(ROWS), torch.Generator().manual_seed(0)
+    for _ in range(50):
+        model.losses(z, generator)
+    moved = torch.stack(grids)
+    assert (moved[:, 0] == 1).all()
+    assert (moved[:, -1] == 3).all()
+    assert (moved.diff() > 0).all()
+    assert (moved[:, 1:-1].std(0) > 0.45 * 0.5 / 3**0.5 * 0.8).all()  # uniform, steps of .5
+    grids.clear()
+    assert model.losses(z)["loss"] == -model._log_prob(z).mean()
+    assert all(torch.equal(grid, model.times) for grid in grids)
 
 
 def test_a_loose_tolerance_keeps_the_steps_of_training():
