@@ -37,11 +37,13 @@ class Arm:
     name: str
     augmenter: Spec | None = None
 
-    def make(self) -> Augmenter | None:
-        """Return the augmenter, unfitted."""
+    def make(self, *, quick: bool = False) -> Augmenter | None:
+        """Return the augmenter, unfitted; a quick one hardly fits its model."""
         if self.augmenter is None:
             return None
         params = dict(self.augmenter)
+        if quick and "model" in params:
+            params["fit_options"] = {**params.get("fit_options", {}), "epochs": 2}
         if "accept" in params:
             params["accept"] = Acceptance(params["accept"])
         return make_augmenter(params)
@@ -99,7 +101,7 @@ def _accuracy(bench: Bench, classifier: Mapping[str, Any], trial: Trial) -> Resu
         data = sets.tenth(data, trial.seed)
     x, y = data.train_x.astype(np.float32), data.train_y
     started = time.process_time()
-    augmenter = trial.arm.make()
+    augmenter = trial.arm.make(quick=bench.quick)
     if augmenter is not None:
         augmenter.fit(x, y, seed=trial.seed)
     fitted = time.process_time()

@@ -52,7 +52,7 @@ def _measured(arms: list[Arm], length: int, rounds: int, bench: Bench) -> Result
     x, y = _simulated(length)
     fit, calls = {}, {}
     for arm in arms:
-        augmenter = arm.make()
+        augmenter = arm.make(quick=bench.quick)
         assert augmenter is not None
         fit[arm.name] = cpu_seconds(lambda augmenter=augmenter: augmenter.fit(x, y))
         calls[arm.name] = lambda augmenter=augmenter: augmenter.augment(x, y)
