@@ -38,12 +38,12 @@ class Arm:
     augmenter: Spec | None = None
 
     def make(self, *, quick: bool = False) -> Augmenter | None:
-        """Return the augmenter, unfitted; a quick one hardly fits its model."""
+        """Return the augmenter, unfitted; a quick one fits its model for a while only."""
         if self.augmenter is None:
             return None
         params = dict(self.augmenter)
         if quick and "model" in params:
-            params["fit_options"] = {**params.get("fit_options", {}), "epochs": 2}
+            params["fit_options"] = {**params.get("fit_options", {}), "epochs": 200}
         if "accept" in params:
             params["accept"] = Acceptance(params["accept"])
         return make_augmenter(params)
