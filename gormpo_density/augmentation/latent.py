@@ -257,7 +257,7 @@ class LatentAugmenter(Augmenter):
 def residual_problem(method: str, residual: bool | None) -> str:
     """Return why a method cannot keep the residual of a row; empty where it can or need not."""
     if residual and method == "class_gaussian":
-        return "class_gaussian makes its rows from no row, so there is no residual to keep"
+        return "cannot keep a residual: class_gaussian makes its rows from no row"
     return ""
 
 

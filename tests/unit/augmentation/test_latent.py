@@ -71,7 +71,7 @@ def test_the_residual_is_added_to_the_same_draw(vae, method) -> None:
 
 
 def test_rows_that_are_made_from_no_row_have_no_residual(vae) -> None:
-    with pytest.raises(ConfigError, match="no residual to keep"):
+    with pytest.raises(ConfigError, match="cannot keep a residual: class_gaussian makes"):
         LatentAugmenter(vae, "class_gaussian", residual=True)
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gormpo_density import VAE
+from gormpo_density.augmenting.arms import make_arm
 from gormpo_density.augmenting.config import AugmentConfig, load_augment_config
 from gormpo_density.config import dump_config
 from gormpo_density.config_files import shipped_configs
@@ -167,3 +169,26 @@ def test_the_options_of_the_simulated_set_are_keys_of_the_data_section() -> None
 def test_another_model_keeps_its_own_defaults() -> None:
     assert "latent_dim" not in load(model="realnvp").model.params
     assert dict(load(model="realnvp").fit)["epochs"] == 400
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("augment.method=class_gaussian", "augment.residual=true"),
+        ("arms={class_gaussian: {residual: true}}",),
+    ],
+)
+def test_a_residual_is_for_methods_that_have_one(settings: tuple[str, ...]) -> None:
+    (problem,) = problems(*settings)
+    assert "cannot keep a residual: class_gaussian makes its rows from no row" in problem
+
+
+def test_the_residual_of_the_section_is_left_out_where_there_is_none(vae) -> None:
+    config = load("augment.residual=true", "arms=[noise, interpolate, class_gaussian]")
+    kept = {name: make_arm(config, name, vae).residual for name in config.arms}
+    assert kept == {"noise": True, "interpolate": True, "class_gaussian": False}
+
+
+@pytest.fixture(scope="module")
+def vae() -> VAE:
+    return VAE((8, 1), latent_dim=2, hidden_dims=(4,))
