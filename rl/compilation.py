@@ -20,7 +20,8 @@ def compiled(function: Callable[_Args, _Result], device: torch.device) -> Callab
 
     Its gradient is compiled with it. That the numbers are those of the function as it is, is
     verified on the CPU alone; on a GPU this was neither run nor timed. The first updates wait for
-    the compiler; where that fails, a warning says so and the function stays as it is.
+    the compiler; where the first call fails, a warning says so and the function stays as it is. An
+    error in the gradient, which is compiled later, is not caught.
     TORCH_COMPILE_DISABLE=1 in the environment does without it.
 
     Args:

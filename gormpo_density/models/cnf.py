@@ -179,7 +179,7 @@ class CNF(LatentModel):
         In training, each inner time of the solver is moved by up to .45 of a step: on a grid that
         never moves, a field may learn to profit from the solver's errors there.
         """
-        probes, times = None, self.times
+        probes, times = None, None
         if generator is not None:
             times = self._moved_times(generator)
         if generator is not None and self.trace == "hutchinson":
