@@ -27,7 +27,7 @@ from benchmarks.augment import speed as augment_speed
 from benchmarks.cells import Bench
 from benchmarks.detection import ecg5000, nab, power_converter, respiration, skab
 from benchmarks.detection import speed as detection_speed
-from benchmarks.mopo import diagnosis, elsewhere, history, history_returns, large, returns
+from benchmarks.mopo import diagnosis, elsewhere, history, history_returns, large, returns, shipped
 from benchmarks.mopo import speed as mopo_speed
 from gormpo_density.atomic import replacing
 from gormpo_density.errors import GormpoDensityError
@@ -44,6 +44,7 @@ SUBJECTS: dict[str, dict[str, Part]] = {
     },
     "mopo": {
         "returns": returns.report,
+        "shipped": shipped.report,
         "environments": elsewhere.environments,
         "sparse": elsewhere.sparse,
         "drift": elsewhere.drift,

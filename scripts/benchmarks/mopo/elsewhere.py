@@ -20,6 +20,7 @@ from benchmarks.tables import table
 from gormpo_density.atomic import replacing
 
 SEEDS = (1, 2, 3)
+_COMBINATION = "combination"
 _ARMS = ("BC", "no penalty", "MOPO std", OURS)
 _TASKS = (
     file_task("halfcheetah_ppo", "mopo/halfcheetah.yaml", task="halfcheetah"),
@@ -45,19 +46,21 @@ def sparse(bench: Bench) -> str:
     """Return the returns on medium-expert Hopper data with half of a region left out."""
     settings = {
         arm: {**tuned_settings(bench)[arm], "data.sparse": True}
-        for arm in ("BC", "no penalty", OURS)
+        for arm in ("BC", "no penalty", OURS, _COMBINATION)
     }
     _write_medium_expert(bench.out / "runs" / f"{_SPARSE}.npz", bench)
     task = Task(_SPARSE, "mopo/hopper.yaml", {"data.data_path": f"OUT/{_SPARSE}.npz"})
     results = confirm(bench, "sparse", task, settings, SEEDS)
-    return "\n\n".join([arms_table(results), differences_table(results, OURS)])
+    differences = [differences_table(results, arm) for arm in (OURS, _COMBINATION)]
+    return "\n\n".join([arms_table(results), *differences])
 
 
 def drift(bench: Bench) -> str:
-    """Return how the policy fares over 100,000 updates."""
-    settings = {OURS: {**tuned_settings(bench)[OURS], **_LONG}}
+    """Return how the policies of both of our penalties fare over 100,000 updates."""
+    settings = {arm: {**tuned_settings(bench)[arm], **_LONG} for arm in (_COMBINATION, OURS)}
     results = confirm(bench, "drift", HOPPER, settings, SEEDS)
-    return "\n\n".join([_curve_table(results[OURS]), arms_table(results)])
+    curves = [f"## {arm}\n\n{_curve_table(runs)}" for arm, runs in results.items()]
+    return "\n\n".join([arms_table(results), *curves])
 
 
 def _curve_table(runs: Sequence[Result]) -> str:
