@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the project and trains a density model: bash scripts/run.sh [arguments of the command]
-# Without arguments, a flow on real Hopper transitions: --config hopper.yaml
+# Without arguments, a flow on simulated Hopper transitions: --config hopper.yaml
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
