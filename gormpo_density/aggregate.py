@@ -1,8 +1,8 @@
 """What the scores of several runs say together, as rliable defines it.
 
 Scores come as the runs of one task (runs,), as an array (runs, tasks), or by name of the task
-where tasks differ in how many runs they have. Few runs make every interval here too narrow, but
-for `mean_interval` on normally distributed scores.
+where tasks differ in how many runs they have. Few runs make a bootstrap's interval too narrow;
+Student's (`mean_interval`, `paired_difference`) holds for normally distributed scores.
 
 Source:
     Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice",
@@ -81,62 +81,19 @@ def stratified_bootstrap(
     return percentile_interval(np.array([estimate, *resampled]), confidence)
 
 
-def probability_of_improvement(
-    first: Scores,
-    second: Scores,
-    rng: np.random.Generator,
-    *,
-    n_resamples: int = 2000,
-    confidence: float = 0.95,
-) -> Interval:
-    """Return how probable it is that a run of the first does better than one of the second.
-
-    The mean over tasks of P(x > y) + P(x = y) / 2 for a random run x of the first and y of the
-    second (Mann and Whitney's U over the number of pairs). The runs of each are resampled within
-    each task, independently of the other's.
-
-    Args:
-        first: Scores, higher is better, as the module describes.
-        second: Scores of the other on the same tasks, in the same order.
-        rng: Source of the resamples.
-        n_resamples: Number of resamples.
-        confidence: Nominal coverage of the percentile interval.
-
-    Raises:
-        DataError: The tasks differ, there are no scores, or one is NaN or infinite.
-    """
-    if _names(first) != _names(second):
-        raise DataError(f"tasks differ: {_names(first)} and {_names(second)}")
-    pairs = zip(_by_task(first), _by_task(second), strict=True)
-    by_task = [_resampled_wins(x, y, rng, n_resamples) for x, y in pairs]
-    return percentile_interval(np.mean(by_task, axis=0), confidence)
-
-
-def _resampled_wins(x: Floats, y: Floats, rng: np.random.Generator, n_resamples: int) -> Floats:
-    """Return the share of pairs that x wins (1 + n_resamples,), as measured first."""
-    wins = (np.sign(x[:, None] - y) + 1) / 2
-    times_x, times_y = (_counts(len(runs), rng, n_resamples) for runs in (x, y))
-    return np.asarray(np.sum((times_x @ wins) * times_y, axis=1) / wins.size)
-
-
 def paired_difference(
-    first: Mapping[int, float],
-    second: Mapping[int, float],
-    rng: np.random.Generator,
-    *,
-    n_resamples: int = 2000,
-    confidence: float = 0.95,
+    first: Mapping[int, float], second: Mapping[int, float], confidence: float = 0.95
 ) -> Interval:
-    """Return the mean of first - second over the seeds that both have.
+    """Return the mean of first - second over the seeds that both have, with Student's interval.
 
-    What a seed decides for both, such as the split of the data, cancels out.
+    What a seed decides for both, such as the split of the data, cancels out. A bootstrap over so
+    few seeds as runs have would be too narrow: of normal differences, nominally 95 % cover the
+    truth in 74 % of cases with three seeds and in 84 % with five.
 
     Args:
         first: Score by seed.
         second: Score of the other by seed.
-        rng: Source of the resamples.
-        n_resamples: Number of resamples, of seeds.
-        confidence: Nominal coverage of the percentile interval.
+        confidence: Nominal coverage.
 
     Returns:
         The interval; its ends are nan for a single seed.
@@ -149,21 +106,7 @@ def paired_difference(
         raise DataError("a paired difference needs a seed that both have, got none")
     differences = np.array([first[seed] - second[seed] for seed in seeds], dtype=np.float64)
     check_finite(differences, f"differences of seeds {seeds}")
-    if len(seeds) == 1:
-        return Interval(float(differences[0]), math.nan, math.nan)
-    counts = _counts(len(seeds), rng, n_resamples)
-    return percentile_interval(counts @ differences / len(seeds), confidence)
-
-
-def _counts(n: int, rng: np.random.Generator, n_resamples: int) -> Floats:
-    """Return how often each resample draws each of n runs, (1 + n_resamples, n); first: once."""
-    drawn = rng.multinomial(n, np.full(n, 1 / n), n_resamples)
-    return np.concatenate([np.ones((1, n)), drawn])
-
-
-def _names(scores: Scores) -> list[str] | int:
-    """Return the names of the tasks, or how many there are."""
-    return list(scores) if isinstance(scores, Mapping) else len(_by_task(scores))
+    return mean_interval(differences, confidence)
 
 
 def _by_task(scores: Scores) -> list[Floats]:

@@ -66,7 +66,7 @@ def test_the_tables_tell_every_arm_on_fresh_seeds(returns, bench, monkeypatch) -
     for arm in (*returns.ARMS, *returns.EXTRA_ARMS):
         assert f"| {arm.name} |" in text
     assert "| density (ours) | 3030 [3010, 3050] | 16 | 3030 | 3010 |" in text
-    assert re.search(r"\| BC \| 2030 \[20[12]., 20[34].\] \|", text)  # ours minus the clone
+    assert "| BC | 2030 [2010, 2050] | 2030 [2010, 2050] |" in text  # ours minus the clone
     assert (bench.out / "returns.png").stat().st_size > 5000
 
 
