@@ -109,7 +109,8 @@ def resampled_differences(
         n_resamples: Number of resamples.
 
     Returns:
-        The difference as measured, then those of the resamples (1 + n_resamples,).
+        The difference as measured (nan where a penalty is constant), then those of the resamples
+        (1 + n_resamples,), in which the rho of a penalty that is constant there counts as 0.
 
     Raises:
         ConfigError: There is no penalty of that name.
@@ -126,11 +127,11 @@ def resampled_differences(
     error, one, other = map(
         _places, (errors.error, errors.penalties[first], errors.penalties[second])
     )
-    differences = [
-        _spearman(one, error, weights) - _spearman(other, error, weights)
-        for weights in (np.ones(len(errors)), *(line[place] for line in counts))
-    ]
-    return np.array(differences)
+    weighings = (np.ones(len(errors)), *(line[place] for line in counts))
+    rho = np.array([[_spearman(x, error, w) for x in (one, other)] for w in weighings])
+    # A penalty that is 0 on all rows of a resample orders none of them.
+    rho[1:][np.isnan(rho[1:])] = 0.0
+    return np.asarray(rho[:, 0] - rho[:, 1])
 
 
 def _places(values: Floats) -> NDArray[np.intp]:

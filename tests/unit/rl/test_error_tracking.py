@@ -100,6 +100,16 @@ def test_the_difference_of_two_penalties_has_an_interval() -> None:
     assert again == found
 
 
+def test_a_penalty_that_is_constant_in_a_resample_orders_nothing_there() -> None:
+    """It is above 0 at one of the starts alone, and some resamples leave that one out."""
+    error, start = np.arange(20.0), np.repeat(np.arange(4), 5)
+    errors = measured(error, start, rare=np.where(start == 3, 1.0, 0.0), good=error)
+    found = compare_penalties(errors, "rare", "good", rng(), n_resamples=50)
+    assert -1 <= found.low <= found.estimate < 0
+    constant = measured(error, start, rare=0 * error, good=error)
+    assert math.isnan(compare_penalties(constant, "rare", "good", rng(), n_resamples=9).estimate)
+
+
 def test_a_resample_repeats_whole_starts() -> None:
     """Done here by copying rows, there by weighing them."""
     errors = related(12)
