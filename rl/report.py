@@ -1,5 +1,6 @@
 """What a MOPO run shows: its figures, and one page with everything on it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,12 @@ def write_mopo_report(
 def summarise(metrics: Mapping[str, Any]) -> list[tuple[str, object]]:
     """Return the few numbers that matter, with their labels."""
     low, high = metrics["return_ci_low"], metrics["return_ci_high"]
+    interval = f" (95 % interval {low:,.0f} to {high:,.0f})" if math.isfinite(low) else ""
     clone = metrics["clone_return_mean"], metrics["clone_stochastic_return_mean"]
     return [
         (
             f"return, deterministic, {metrics['episodes']} episodes",
-            f"{metrics['return_mean']:,.0f} (95 % interval {low:,.0f} to {high:,.0f})",
+            f"{metrics['return_mean']:,.0f}{interval}",
         ),
         ("return, stochastic", f"{metrics['stochastic_return_mean']:,.0f}"),
         ("behaviour cloning, deterministic and stochastic", f"{clone[0]:,.0f}, {clone[1]:,.0f}"),
@@ -111,9 +113,10 @@ def _tables(config: MOPOConfig, metrics: Mapping[str, Any], results: MOPOResults
     episodes = config.evaluation.episodes
     tables = [Table(f"Returns of {episodes} episodes; sd over episodes", columns, rows)]
     if "return_last" in metrics:
+        n_last = min(10, sum(map(math.isfinite, results.history["return_det"])))
         curve: list[Sequence[object]] = [
             ("last", metrics["return_last"]),
-            ("mean of the last ten", metrics["return_last10_mean"]),
+            (f"mean of the last {n_last}", metrics["return_last10_mean"]),
             ("best, known with hindsight", metrics["return_best"]),
         ]
         on_the_way = config.evaluation.episodes_on_the_way
@@ -176,10 +179,10 @@ def _learning_figures(
 
 def _penalty_panels(config: MOPOConfig) -> dict[str, Panel]:
     alpha = config.calibration.alpha
+    # Of two models, the larger surprise is above 0 in up to twice as many rows.
+    level = None if config.history.beside else (alpha, f"aimed at: {alpha:.1%}")
     return {
         "penalty_mean": Panel("mean penalty", "before its coefficient"),
-        "flagged_fraction": Panel(
-            "rows off the support", is_share=True, level=(alpha, f"aimed at: {alpha:.1%}")
-        ),
+        "flagged_fraction": Panel("rows off the support", is_share=True, level=level),
         "coef": Panel("coefficient", "std of the reward"),
     }

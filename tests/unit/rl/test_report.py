@@ -1,4 +1,5 @@
 import math
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 from gormpo_density.data.transitions import DatasetInfo
+from rl import plots
 from rl.config import load_mopo_config
 from rl.evaluate import Evaluation
 from rl.report import summarise, write_mopo_report
@@ -31,8 +33,10 @@ METRICS: dict[str, Any] = {
     "return_last10_mean": 2165.0,
     "return_best": 2631.0,
 }
-EPISODES = Evaluation(np.array([2300.0, 2700.0]), np.array([700, 900]))
-EVALUATIONS = {"reported": (EPISODES, EPISODES), "clone": (EPISODES, EPISODES)}
+DETERMINISTIC = Evaluation(np.array([2300.0, 2700.0]), np.array([700, 900]))
+STOCHASTIC = Evaluation(np.array([1900.0, 2100.0]), np.array([600, 800]))
+CLONE = Evaluation(np.array([1100.0, 1300.0]), np.array([400, 500]))
+EVALUATIONS = {"reported": (DETERMINISTIC, STOCHASTIC), "clone": (CLONE, CLONE)}
 HISTORY = {
     "updates": [1000.0, 2000.0, 3000.0, 4000.0],
     "critic_loss": [4.0, 2.0, 1.0, 0.9],
@@ -44,6 +48,7 @@ HISTORY = {
     "return_det": [math.nan, 1382.0, math.nan, 2478.0],
     "return_stoch": [math.nan, 1165.0, math.nan, 2030.0],
 }
+ON_THE_WAY = ("return_last", "return_last10_mean", "return_best")
 STATES = np.random.default_rng(0).normal(size=(20, 3))
 
 
@@ -53,6 +58,8 @@ def written(tmp_path):
 
     def write(*settings: str, metrics: dict[str, Any] = METRICS, **parts) -> SimpleNamespace:
         config = load_mopo_config(None, ["task=hopper-medium-v2", *settings])
+        if "history" not in parts:  # no evaluations on the way
+            metrics = {k: v for k, v in metrics.items() if k not in ON_THE_WAY}
         results = MOPOResults(INFO, **({"history": {}, "evaluations": EVALUATIONS} | parts))
         write_mopo_report(tmp_path, config, metrics, results)
         page = (tmp_path / "report.html").read_text()
@@ -90,8 +97,7 @@ def test_noise_of_the_environment_is_told(written) -> None:
 
 
 def test_a_clone_is_a_table_and_nothing_drawn(written) -> None:
-    metrics = {key: value for key, value in METRICS.items() if not key.startswith("return_l")}
-    report = written("algorithm=bc", metrics=metrics | {"normalized_score": None})
+    report = written("algorithm=bc", metrics=METRICS | {"normalized_score": None})
     assert report.names == []
     assert "<h1>hopper-medium-v2: behaviour cloning</h1>" in report.page
     assert "reported, deterministic" in report.page
@@ -109,6 +115,39 @@ def test_what_a_reader_must_know_comes_first(written) -> None:
     page = written("evaluation.actor=last", metrics=metrics).page
     first = "hopper-medium-v2 is not on this machine: gormpo/hopper/medium-v0 was used"
     assert page.index(first) < page.index("From epoch 3 on") < page.index("is the last actor")
+
+
+def test_each_way_of_acting_has_its_own_row_and_its_own_interval(written, monkeypatch) -> None:
+    drawn: dict[str, Any] = {}
+
+    def keep(name: str) -> Any:
+        original = getattr(plots, name)
+
+        def draw(*args: Any) -> Any:
+            drawn[name] = [*drawn.get(name, []), args]
+            return original(*args)
+
+        return draw
+
+    for name in ("plot_returns", "plot_curves"):
+        monkeypatch.setattr(plots, name, keep(name))
+    page = written("calibration.alpha=0.07", history=HISTORY, q_alarm=335.5).page
+    text = re.sub("<[^>]*>", " ", page)
+    assert re.search(r"reported, deterministic\s+2,?500\b", text)
+    assert re.search(r"reported, stochastic\s+2,?000\b", text)
+    ((_, references, final),) = drawn["plot_returns"]
+    assert references == {"data": 1574.0, "behaviour cloning": 1279.0}
+    assert [final[way].estimate for way in ("return_det", "return_stoch")] == [2500, 2000]
+    _, (_, panels) = drawn["plot_curves"]
+    assert panels["flagged_fraction"].level == (0.07, "aimed at: 7.0%")
+
+
+def test_what_cannot_be_known_is_left_out(written) -> None:
+    assert "mean of the last 2<" in written(history=HISTORY, q_alarm=335.5).page
+    one_episode = METRICS | {"return_ci_low": math.nan, "return_ci_high": math.nan}
+    assert dict(summarise(one_episode))["return, deterministic, 50 episodes"] == "2,532"
+    report = written("history.beside=true", history=HISTORY, q_alarm=335.5)
+    assert report.names == ["learning", "penalty", "returns", "values"]
 
 
 def test_returns_are_normalised_with_their_spread(written) -> None:
