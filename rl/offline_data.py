@@ -15,6 +15,7 @@ from gormpo_density.data.sparse import sparsify
 from gormpo_density.data.splits import split_episodes
 from gormpo_density.data.transitions import DatasetInfo, Transitions
 from gormpo_density.errors import ConfigError, DataError
+from rl.policy import column_scale
 
 _ARRAYS = ("obs", "action", "reward", "next_obs", "terminated", "episode")
 _ROUNDING = 1e-4  # of the range of actions
@@ -86,8 +87,7 @@ class OfflineData:
     @cached_property
     def reward_std(self) -> float:
         """Standard deviation of the training rewards: the unit of a penalty's coefficient."""
-        std = self.reward[self.splits["train"]].std(correction=0).item()
-        return std if std > 1e-8 else 1.0
+        return column_scale(self.reward[self.splits["train"]]).item()
 
     @cached_property
     def reward_range(self) -> tuple[float, float]:

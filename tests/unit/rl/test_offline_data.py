@@ -91,6 +91,7 @@ def test_units_of_rewards_are_those_of_training_rows() -> None:
 
 def test_rewards_without_spread_have_unit_one() -> None:
     assert offline([3.0] * 4, [4]).reward_std == 1
+    assert offline([-1.7] * 1000, [1000]).reward_std == 1  # whose mean is rounded
     assert offline([0.0] * 4, [4]).reward_scale == 1
 
 
