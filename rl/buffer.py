@@ -97,11 +97,6 @@ class MixedBuffer:
             del self.generations[old]
         self._model = torch.cat(list(self.generations.values()))
 
-    @property
-    def n_model_rows(self) -> int:
-        """Number of model rows that batches are drawn from."""
-        return len(self._model)
-
     def batches(self, count: int, batch_size: int, real_ratio: float) -> Iterator[Batch]:
         """Yield batches of which `real_ratio` (rounded) is real; all of it without model rows.
 

@@ -16,6 +16,7 @@ from gormpo_density.persistence import load_tensors, save_tensors
 from rl.config import DynamicsConfig
 from rl.dynamics_units import TransitionUnits
 from rl.gaussian_ensemble import GaussianEnsemble, gaussian_nll
+from rl.gradient import half_cosine
 from rl.offline_data import OfflineData
 
 _BETA = 0.5  # on Hopper's held-out episodes: a quarter of the error that 0 leaves
@@ -146,7 +147,7 @@ class DynamicsTrainer:
     def _train_step(self, batch: Tensor, active: Tensor) -> Tensor:
         """Take a step and return the mean loss of the active members."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.lr * self._schedule()
+            group["lr"] = self.config.lr * half_cosine(self.step / self._total_batches)
         self.optimizer.zero_grad()
         mean, log_var = self.net(self._inputs(batch), self._some(active))
         nll = gaussian_nll(mean, log_var, self._targets(batch))
@@ -156,10 +157,9 @@ class DynamicsTrainer:
         self.step += 1
         return nll.detach().mean()
 
-    def _schedule(self) -> float:
-        """Share of the learning rate: a half cosine from 1 to 0."""
-        total = self.config.epochs * self._batches_an_epoch
-        return 0.5 * (1 + math.cos(math.pi * self.step / total))
+    @property
+    def _total_batches(self) -> int:
+        return self.config.epochs * self._batches_an_epoch
 
     @property
     def _batches_an_epoch(self) -> int:
