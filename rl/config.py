@@ -94,6 +94,7 @@ class PenaltyConfig(Section):
             of policy rollouts at `target` by a dual variable that starts at 1.
         target: Mean penalty, before the factor, that "auto" aims at. Of a penalty of the ensemble,
             which is nowhere 0: the share by which it may be above that of the clone's rollouts.
+            The kind "gormpo-softplus" is nowhere 0 either; "auto" suits it badly.
         kind: Function of u, see `gormpo_density.penalty`; for "density" only.
         cap: Largest u that counts.
         score: Score of the density model; None is its default one.
@@ -200,7 +201,8 @@ class SACConfig(Section):
         alpha_lr: Learning rate of the temperature.
         target_entropy: Entropy that "auto" aims at; None is minus the number of action dimensions.
         kl: Weight of KL(pi || pi_BC) in the actor's loss, in place of the entropy; "auto" keeps
-            the KL at `kl_target`, 0 is plain SAC.
+            the KL at `kl_target`, 0 is plain SAC, but for the bounds of critic targets, which
+            know rewards and penalties and no entropy.
         kl_target: KL that "auto" aims at, nats for each action dimension.
         kl_lr: Learning rate of the logarithm of the automatic weight.
         warm_start: Start from the cloned policy and its critics.

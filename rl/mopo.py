@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gormpo_density.checkpoints import Part, pack_state, restore_state
-from gormpo_density.errors import FitError
+from gormpo_density.errors import FitError, ModelFileError
 from gormpo_density.persistence import load_tensors, save_tensors
 from rl.buffer import Batch, MixedBuffer
 from rl.config import MOPOConfig
@@ -21,7 +21,8 @@ from rl.rollout import Generation, Rollouts
 
 logger = logging.getLogger(__name__)
 
-#: Mean Q on data rows above this multiple of their returns is worth a warning.
+#: Mean Q on data rows above this multiple of their returns is worth a warning; where returns have
+#: both signs, the excess counts in their mean size.
 ALARM_RATIO = 1.1
 
 _CHECKPOINT = "mopo.safetensors"
@@ -58,7 +59,8 @@ class Probe:
     def __init__(self, state_action: Tensor, returns: Tensor) -> None:
         self.state_action = state_action
         self.mean_return = returns.mean().item() if len(returns) else math.nan
-        self.limit = self.mean_return + (ALARM_RATIO - 1) * abs(self.mean_return)
+        size = returns.abs().mean().item() if len(returns) else math.nan
+        self.limit = self.mean_return + (ALARM_RATIO - 1) * size
 
     def mean_value(self, learner: Learner) -> float:
         """Return the mean of Q; nan where no return is known."""
@@ -217,10 +219,10 @@ class Loop:
         if self.alarm_epoch is None and q_data > self.probe.limit:
             self.alarm_epoch = self.epoch
             logger.warning(
-                "epoch %d: mean Q on data rows is %.4g, their returns %.4g. Above %g times those, "
-                "the policy is far better than the data's, or, more often, the critics are wrong "
-                "and it collapses (a larger penalty.coef or a smaller sac.kl_target may help)",
-                *(self.epoch, q_data, self.probe.mean_return, ALARM_RATIO),
+                "epoch %d: mean Q on data rows is %.4g, their returns %.4g. Above %.4g the policy "
+                "is far better than the data's, or, more often, the critics are wrong and it "
+                "collapses (a larger penalty.coef or a smaller sac.kl_target may help)",
+                *(self.epoch, q_data, self.probe.mean_return, self.probe.limit),
             )
 
     def save(self) -> None:
@@ -244,14 +246,20 @@ class Loop:
         """Go on from the checkpoint; False where there is none.
 
         Raises:
-            ModelFileError: A file of the checkpoint is missing or corrupt.
+            ModelFileError: A file of the checkpoint is missing or corrupt, or was written on
+                another kind of device, whose random numbers this one cannot go on with.
         """
         path = self.folder / _CHECKPOINT
         if not path.is_file():
             return False
         device = self.buffer.real.device
         state, metadata = load_tensors(path, device)
-        restore_state(self._parts(), state)
+        try:
+            restore_state(self._parts(), state)
+        except (KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            problem = f"{path}: of another kind of device, or corrupt ({reason})"
+            raise ModelFileError(problem) from error
         for number in metadata["generations"]:
             rows, _ = load_tensors(self._generation_file(number), device)
             self.buffer.add(number, rows["rows"])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gormpo_density.checkpoints import pack_state
 from gormpo_density.errors import FitError, ModelFileError
+from gormpo_density.persistence import load_tensors, save_tensors
 from gormpo_density.seeding import reinitialise
 from rl.buffer import Layout, MixedBuffer
 from rl.config import MOPOConfig
@@ -185,6 +186,11 @@ def test_the_alarm_is_given_once_where_q_is_a_tenth_too_high(
     assert alarms[0].startswith(f"epoch 2: mean Q on data rows is {limit + 1:.4g}, their returns")
 
 
+def test_where_returns_have_both_signs_a_tenth_is_of_their_size() -> None:
+    probe = Probe(torch.zeros(4, 3), torch.tensor([-2.0, -1.0, 1.0, 2.4]))
+    assert probe.limit == pytest.approx(0.1 + 0.16)
+
+
 def test_without_a_known_return_there_is_no_alarm(tmp_path, caplog) -> None:
     learner = Recorder()
     learner.q = math.inf
@@ -295,6 +301,20 @@ def test_a_checkpoint_keeps_the_rows_it_needs_and_no_others(tmp_path) -> None:
         "generation-3.safetensors",
         "mopo.safetensors",
     ]
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_told_in_one_line(tmp_path) -> None:
+    """A GPU's generator has a state of 16 bytes."""
+    loop = loop_of(Recorder(), config(), tmp_path)
+    loop.run_epoch()
+    loop.save()
+    path = tmp_path / "mopo.safetensors"
+    state, metadata = load_tensors(path, torch.device("cpu"))
+    (name,) = [name for name in state if name.startswith("updates")]
+    save_tensors(path, state | {name: torch.zeros(16, dtype=torch.uint8)}, metadata)
+    with pytest.raises(ModelFileError, match="of another kind of device, or corrupt") as caught:
+        loop_of(Recorder(), config(), tmp_path).restore()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_without_its_rows_is_told(tmp_path) -> None:
