@@ -84,7 +84,7 @@ def choose_metric(results: Sequence[Result], name: str | None) -> str:
         if name in numeric:
             return name
         near = difflib.get_close_matches(name, numeric, n=3) or numeric
-        raise ConfigError(f"--metric {name}: no run has it; there are {', '.join(near)}")
+        raise ConfigError(f"metric {name}: no run has it; there are {', '.join(near)}")
     for pattern in _MAIN_METRICS:
         if found := fnmatch.filter(numeric, pattern):
             return found[0]

@@ -220,7 +220,7 @@ def test_bad_input_is_told_before_anything_runs(sweep: Sweep, args, problems) ->
 def test_a_metric_that_is_not_there_can_be_chosen_anew(sweep: Sweep) -> None:
     outcome = sweep(*GRID, "--metric", "retrun_mean")
     assert outcome.code == 2
-    assert outcome.err == "--metric retrun_mean: no run has it; there are return_mean\n"
+    assert outcome.err == "metric retrun_mean: no run has it; there are return_mean\n"
     assert calls() == RUNS
     assert sweep(*GRID, "--metric", "return_mean").code == 0
     assert calls() == []

@@ -90,7 +90,7 @@ def test_a_metric_that_no_run_has_is_told() -> None:
     known = results({"dataset": "x", "speed": 1.0, "nan": None})
     with pytest.raises(ConfigError, match=r"sped: no run has it; there are speed$"):
         choose_metric(known, "sped")
-    with pytest.raises(ConfigError, match="--metric dataset: no run has it"):
+    with pytest.raises(ConfigError, match="metric dataset: no run has it"):
         choose_metric(known, "dataset")
     with pytest.raises(ConfigError, match=r"--metric: choose one of speed$"):
         choose_metric(known, None)
