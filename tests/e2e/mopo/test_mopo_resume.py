@@ -1,7 +1,6 @@
 """A run that was stopped anywhere goes on to the result of one that was not."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -120,7 +119,7 @@ def test_kill_9_at_any_moment_of_the_policy_phase(
         checkpoint = run.path / "checkpoints" / "mopo.safetensors"
         while not checkpoint.exists() and process.poll() is None:
             time.sleep(0.01)
-        time.sleep(random.uniform(0, 0.5))
+        time.sleep(0.25)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert not (run.path / "metrics.json").exists()

@@ -187,3 +187,20 @@ def test_critics_that_diverge_are_told() -> None:
     fqe = FQEConfig(regression_steps=5, steps=5)
     with pytest.raises(FitError, match="fitted Q evaluation: a weight is not finite"):
         fit_critics(TwinCritic(4, 1, (8,)), policy, chain(), fqe, options, seed=0)
+
+
+@pytest.mark.parametrize("steps", [(0, 300), (300, 1)])
+def test_held_out_rewards_are_not_seen(steps: tuple[int, int]) -> None:
+    data, found = chain(), []
+    train, rest = (torch.arange(len(data.obs))[data.episode % 2 == k] for k in (0, 1))
+    other = data.reward.clone()
+    other[rest] += 100
+    config = FQEConfig(regression_steps=steps[0], steps=steps[1])
+    for reward in (data.reward, other):
+        given = dataclasses.replace(data, reward=reward, splits={"train": train, "val": rest})
+        critic, policy = TwinCritic(4, 1, (32,)), TanhGaussianPolicy(4, LOW, HIGH, (8,))
+        reinitialise(critic, 0)
+        reinitialise(policy, 1)
+        fit_critics(critic, policy, given, config, SAC, seed=0)
+        found.append(critic)
+    assert all(map(torch.equal, found[0].parameters(), found[1].parameters()))
