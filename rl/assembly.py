@@ -14,7 +14,7 @@ from gormpo_density.errors import ConfigError, DataError
 from rl.baselines import TD3BC
 from rl.buffer import Layout, MixedBuffer
 from rl.config import MOPOConfig
-from rl.density_parts import check_density
+from rl.density_parts import check_density, check_paths
 from rl.dynamics import EnsembleDynamics
 from rl.evaluate import check_environment
 from rl.history import recall_for
@@ -134,13 +134,26 @@ def _check_before_training(
         check_density(
             config, data, *(parts.named_density or (parts.new_density(), config.data.rows))
         )
+        check_paths(config, data)
     if config.rollout.termination != "learned":
-        termination_rule(config.rollout.termination, env_id)
+        _check_rule(config.rollout.termination, data, env_id)
     if config.rollout.starts > len(data.splits["train"]):
         raise ConfigError(
             f"rollout.starts is {config.rollout.starts}, but there are only "
             f"{len(data.splits['train'])} training rows to start from"
         )
+
+
+def _check_rule(name: str, data: OfflineData, env_id: str) -> None:
+    """Ask a termination rule about two rows of the data."""
+    rule = termination_rule(name, env_id)
+    try:
+        rule(data.obs[:2], data.action[:2], data.next_obs[:2])
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        first_line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ConfigError(
+            f"termination rule {name!r} fails on rows of {data.info.name}: {first_line}"
+        ) from error
 
 
 def _assemble_mopo(
@@ -156,22 +169,10 @@ def _assemble_mopo(
         density, row_kind = parts.density()
         beside = parts.beside(row_kind)
     dynamics = parts.dynamics()
-    recall = recall_for(data, row_kind, density, beside)
-    cal, train = data.splits["cal"], data.splits["train"]
     for scored in (density, beside):
         if scored is not None and config.penalty.calibrate_on == "policy":
-            calibrate_on_policy(
-                scored,
-                row_kind,
-                data.obs[cal],
-                clone.act,
-                dynamics,
-                _generator(data, config.seed, 1),
-                alpha=config.calibration.alpha,
-                score=config.penalty.score,
-                n_episodes=data.n_episodes("cal"),
-                memory=recall and recall(cal),
-            )
+            calibrate_on_clone(config, data, scored, row_kind, clone, dynamics)
+    cal, train = data.splits["cal"], data.splits["train"]
     penalty = make_penalty(
         config.penalty,
         density=density,
@@ -189,6 +190,7 @@ def _assemble_mopo(
         truncate=config.penalty.truncate,
         generator=generator,
     )
+    recall = recall_for(data, row_kind, density, beside)
     starts = data.obs[train]
     layout = Layout(data.obs_dim, data.action_dim)
     of_starts = recall and (lambda chosen: recall(train[chosen]))
@@ -197,6 +199,33 @@ def _assemble_mopo(
     loop = _loop(config, data, learner, rollouts, clone, checkpoints)
     history = parts.dynamics_history
     return Setup(data, env_id, clone, loop, dynamics, density, row_kind, beside, penalty, history)
+
+
+def calibrate_on_clone(
+    config: MOPOConfig,
+    data: OfflineData,
+    density: DensityModel,
+    row_kind: str,
+    clone: TanhGaussianPolicy,
+    dynamics: EnsembleDynamics,
+) -> None:
+    """Set a density model's threshold on calibration states with the clone's actions.
+
+    See `calibrate_on_policy`; what a run and its diagnosis find is the same.
+    """
+    cal, recall = data.splits["cal"], recall_for(data, row_kind, density)
+    calibrate_on_policy(
+        density,
+        row_kind,
+        data.obs[cal],
+        clone.act,
+        dynamics,
+        _generator(data, config.seed, 1),
+        alpha=config.calibration.alpha,
+        score=config.penalty.score,
+        n_episodes=data.n_episodes("cal"),
+        memory=recall and recall(cal),
+    )
 
 
 def termination_of(config: MOPOConfig, data: OfflineData, env_id: str) -> Termination:

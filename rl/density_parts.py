@@ -23,7 +23,7 @@ _VAL_SHARE = 5  # for so many training sequences there is one, at most, that sto
 
 
 class DensityParts:
-    """Builds, fits, finds and calibrates density models on the data of a run.
+    """Builds, fits and finds density models of the data of a run.
 
     Args:
         config: Of the run.
@@ -94,19 +94,44 @@ class DensityParts:
         train = paths.sequences(data.splits["train"], length, most, seed)
         return train, paths.sequences(data.splits["val"], length, -(-most // _VAL_SHARE), seed)
 
-    @torch.no_grad()
-    def calibrate(self, model: DensityModel, rows: str) -> None:
-        """Set the threshold of a model on the calibration rows, of paths: after what led there."""
-        data, cal = self.data, self.data.splits["cal"]
-        recall = recall_for(data, rows, model)
-        calibrate_steps(
-            model,
-            data.rows(rows, "cal"),
-            recall and recall(cal),
-            self.config.calibration.alpha,
-            self.config.penalty.score,
-            data.n_episodes("cal"),
-        )
+
+@torch.no_grad()
+def calibrate_density(
+    config: MOPOConfig, data: OfflineData, model: DensityModel, rows: str
+) -> None:
+    """Set the threshold of a model on the calibration rows, of paths: after what led there.
+
+    Args:
+        config: Its `calibration.alpha` and `penalty.score` are used.
+        data: Of the run.
+        model: The fitted model.
+        rows: What it scores.
+
+    Raises:
+        ConfigError: The data's rows cannot be scored in a rollout.
+    """
+    cal = data.splits["cal"]
+    recall = recall_for(data, rows, model)
+    calibrate_steps(
+        model,
+        data.rows(rows, "cal"),
+        recall and recall(cal),
+        config.calibration.alpha,
+        config.penalty.score,
+        data.n_episodes("cal"),
+    )
+
+
+def check_paths(config: MOPOConfig, data: OfflineData) -> None:
+    """Find out whether a model of paths can be fitted, if the run fits one.
+
+    Raises:
+        DataError: No training or no validation episode is as long as its sequences.
+    """
+    if config.history.beside or (config.density is None and _is_of_paths(config.model.name)):
+        paths = Paths.of(data.obs, data.episode)
+        for split in ("train", "val"):
+            paths.sequences(data.splits[split], config.history.length, 1, config.seed)
 
 
 def _plain(values: Values) -> dict[str, Any]:

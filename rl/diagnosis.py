@@ -164,11 +164,13 @@ class RolloutPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.starts < 2 or self.horizon < 1:
+        if self.starts < 10 or self.horizon < 1:
             raise ConfigError(
-                "a diagnosis needs at least 2 starts and a horizon of 1, got "
+                "a diagnosis needs at least 10 starts and a horizon of 1, got "
                 f"{self.starts} and {self.horizon}"
             )
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"the seed must be from 0 to 4294967295, is {self.seed}")
 
 
 def measure_errors(
@@ -261,9 +263,7 @@ def diagnose(run: SavedMOPORun, plan: RolloutPlan, *, progress: bool = False) ->
         progress: Show a progress bar.
 
     Raises:
-        ConfigError: The environment's state cannot be set, or a density model that is not the
-            run's own scores other rows.
-        NotCalibratedError: That model has no threshold.
+        ConfigError: The environment's state cannot be set.
         DataError: No start state can be set, or what was measured is not finite.
     """
     generator = torch.Generator(run.data.device).manual_seed(plan.seed)
@@ -273,13 +273,14 @@ def diagnose(run: SavedMOPORun, plan: RolloutPlan, *, progress: bool = False) ->
     recall = recall_for(run.data, run.row_kind, run.density, run.beside)
     actors = probing_actors(run.clone, generator)
     actors["policy"] = functools.partial(run.policy.act, generator=generator)
+    termination = termination_of(run.config, run.data, run.env_id)
     errors = measure_errors(
         plan,
         run.env_id,
         run.data,
         PenaltyScores(run.dynamics, penalties, generator, recall),
         actors,
-        termination_of(run.config, run.data, run.env_id),
+        termination,
         progress=progress,
     )
     rng = np.random.default_rng(plan.seed)
@@ -288,5 +289,5 @@ def diagnose(run: SavedMOPORun, plan: RolloutPlan, *, progress: bool = False) ->
         for name in ("combination", "density")
         if name in errors.penalties
     }
-    states = visited_states(run, plan.starts, plan.horizon, plan.seed)
+    states = visited_states(run, plan.starts, plan.horizon, plan.seed, termination)
     return Diagnosis(errors, differences, embed_states(states, plan.seed))

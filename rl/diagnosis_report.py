@@ -108,13 +108,23 @@ def _notes(run: SavedMOPORun) -> list[str]:
         "is the distance of the elites' mean from that, in standard deviations of the data.",
         "clone: draws from the cloned policy; clone_noise: with N(0, .3²) of half the range of "
         "actions added; uniform: any action; policy: draws from the policy that the run reports.",
-        "surprise is u of the density model itself, density is u clipped to [0, cap], combination "
-        f"is total_std times e^({run.config.penalty.weight:g} u). States with a velocity that "
-        "the environment clips cannot be restored and are left out.",
+        "States with a velocity that the environment clips cannot be restored and are left out.",
         "Intervals are over start states, for this one model and this data.",
     ]
     if run.density is None:
-        notes.append("The run has no density model: only penalties of the ensemble are compared.")
+        return [*notes, "There is no density model: only penalties of the ensemble are compared."]
+    whose = "of the density model itself"
+    if run.beside is not None:
+        whose = "the larger of that of the rows and that of the path"
+    notes.append(
+        f"surprise is u, {whose}; density is u clipped to [0, cap], combination is total_std "
+        f"times e^({run.config.penalty.weight:g} u)."
+    )
+    if run.density_run is not None:
+        notes.append(
+            f"The density model is that of {run.density_run}, calibrated on this run's held-out "
+            "rows, not the run's own."
+        )
     return notes
 
 

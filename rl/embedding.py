@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rl.assembly import termination_of
 from rl.evaluate import Actor, evaluate_policy
 from rl.saved_run import SavedMOPORun
+from rl.termination import Termination
 
 Floats = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ _LARGEST_ENTRY = 100.0  # of a state that a rollout goes on from
 
 
 def visited_states(
-    run: SavedMOPORun, starts: int, horizon: int, seed: int = 0
+    run: SavedMOPORun, starts: int, horizon: int, seed: int, termination: Termination
 ) -> dict[str, Floats]:
     """Return states (n, O) by where they come from, the first being the data's held-out ones.
 
@@ -32,13 +32,14 @@ def visited_states(
         starts: Held-out states that the model is rolled out from.
         horizon: Steps of such a rollout, at most.
         seed: Of everything that is random.
+        termination: Where such a rollout ends.
     """
     generator = torch.Generator(run.data.device).manual_seed(seed)
     held_out = run.data.obs[run.data.splits["test"]]
     act = functools.partial(run.policy.act, generator=generator)
     clone = functools.partial(run.clone.act, generator=generator)
     order = torch.randperm(len(held_out), generator=generator, device=held_out.device)
-    imagined = _imagined(run, act, held_out[order[:starts]], horizon, generator)
+    imagined = _imagined(run, act, held_out[order[:starts]], horizon, generator, termination)
     return {
         "data": _floats(held_out),
         "clone in the environment": _lived(run, clone, seed),
@@ -57,10 +58,14 @@ def _lived(run: SavedMOPORun, act: Actor, seed: int) -> Floats:
 
 @torch.no_grad()
 def _imagined(
-    run: SavedMOPORun, act: Actor, obs: Tensor, horizon: int, generator: torch.Generator
+    run: SavedMOPORun,
+    act: Actor,
+    obs: Tensor,
+    horizon: int,
+    generator: torch.Generator,
+    termination: Termination,
 ) -> Tensor:
     """Return the states (n, O) that follow `obs` in rollouts of the model."""
-    termination = termination_of(run.config, run.data, run.env_id)
     states = []
     for _ in range(horizon):
         action = act(obs)

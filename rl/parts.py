@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from gormpo_density import DensityModel, SequenceModel, load_model
 from gormpo_density.compat import GormpoModel
 from gormpo_density.config_files import read_config
-from gormpo_density.errors import ConfigError
+from gormpo_density.errors import ConfigError, ModelFileError
 from gormpo_density.persistence import load_tensors, save_tensors
 from gormpo_density.seeding import reinitialise
 from rl import path_model
 from rl.config import MOPOConfig
 from rl.critics import TwinCritic
-from rl.density_parts import DensityParts
+from rl.density_parts import DensityParts, calibrate_density
 from rl.dynamics import EnsembleDynamics, load_dynamics
 from rl.offline_data import OfflineData
 from rl.policy import TanhGaussianPolicy
@@ -45,7 +45,6 @@ class Parts:
         progress: Show progress bars.
 
     Attributes:
-        clone_loss: Negative log-likelihood of the clone on validation actions, once it is made.
         dynamics_history: Curves of the ensemble's training, once it is made.
     """
 
@@ -64,7 +63,6 @@ class Parts:
         self.stages = stages
         self.progress = progress
         self._densities = DensityParts(config, data, stages, progress=progress)
-        self.clone_loss = float("nan")
         self.dynamics_history: dict[str, list[float]] = {}
 
     def new_policy(self) -> TanhGaussianPolicy:
@@ -89,16 +87,16 @@ class Parts:
         policy = self.new_policy()
         with self.stages.stage("clone", self._clone_key()) as (folder, is_finished):
             if is_finished:
-                self.clone_loss = _load(policy, folder)["loss"]
+                _load(policy, folder)
             else:
-                self.clone_loss = clone_behaviour(
+                loss = clone_behaviour(
                     policy,
                     self.data,
                     self.config.bc,
                     seed=self.config.seed,
                     progress=self.progress,
                 )
-                _save(policy, folder, {"loss": self.clone_loss})
+                _save(policy, folder, {"loss": loss})
         return policy
 
     def critic(self, clone: TanhGaussianPolicy) -> TwinCritic:
@@ -185,7 +183,7 @@ class Parts:
             ConfigError: The data's rows cannot be scored in a rollout.
         """
         model, rows = self.named_density or (self._trained_density(), self.config.data.rows)
-        self._densities.calibrate(model, rows)
+        calibrate_density(self.config, self.data, model, rows)
         return model, rows
 
     def beside(self, rows: str) -> SequenceModel[Any] | None:
@@ -200,19 +198,14 @@ class Parts:
         section = {"name": path_model.NAME, **path_model.MODEL}
         model = self._densities.trained(section, path_model.FIT, rows)
         assert isinstance(model, SequenceModel)
-        self._densities.calibrate(model, rows)
+        calibrate_density(self.config, self.data, model, rows)
         return model
 
     @cached_property
     def named_density(self) -> tuple[DensityModel, str] | None:
         """The model of `density` as it was saved, read once, and its rows; None without one."""
-        config = self.config
-        if config.density is None:
-            return None
-        model = load_model(config.density, str(self.data.device))
-        _warn_of_other_splits("density", config.density, config)
-        rows = model.rows if isinstance(model, GormpoModel) else row_kind_of(config.density)
-        return model, rows or config.data.rows
+        run = self.config.density
+        return None if run is None else read_density(run, self.config, self.data.device)
 
     def new_density(self) -> DensityModel:
         """Return the density model of the configuration, not fitted."""
@@ -232,6 +225,20 @@ class Parts:
         }
 
 
+def read_density(run: Path, config: MOPOConfig, device: torch.device) -> tuple[DensityModel, str]:
+    """Return the density model of another run as it was saved, and what rows it scores.
+
+    A warning tells where it was trained on other splits than those of `config`.
+
+    Raises:
+        ModelFileError: There is none, or it is corrupt.
+    """
+    model = load_model(run, str(device))
+    _warn_of_other_splits("density", run, config)
+    rows = model.rows if isinstance(model, GormpoModel) else row_kind_of(run)
+    return model, rows or config.data.rows
+
+
 def row_kind_of(run: Path) -> str | None:
     """Return the kind of rows that a run's density model scores; None for a bare model folder.
 
@@ -239,11 +246,18 @@ def row_kind_of(run: Path) -> str | None:
     """
     for folder in (run, run.parent):  # a run, or its model/
         if (folder / "metrics.json").is_file():
-            kind = json.loads((folder / "metrics.json").read_text()).get("density_rows")
-            if isinstance(kind, str):
+            metrics = _read_metrics(folder / "metrics.json")
+            if isinstance(kind := metrics.get("density_rows"), str):
                 return kind
     kind = _read_data_section(run).get("rows")
     return kind if isinstance(kind, str) else None
+
+
+def _read_metrics(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(f"{file}: not readable ({error})") from error
 
 
 def _read_data_section(run: Path) -> dict[str, Any]:
@@ -251,7 +265,9 @@ def _read_data_section(run: Path) -> dict[str, Any]:
     for file in (run / "config.yaml", run.parent / "config.yaml"):  # of a run, or of its model/
         if file.is_file():
             values = read_config(file)
-            return {**(values.get("data") or {}), "seed": values.get("seed")}
+            section = values.get("data")
+            known = section if isinstance(section, dict) else {}
+            return {**known, "seed": values.get("seed")}
     return {}
 
 
@@ -275,8 +291,6 @@ def _save(module: nn.Module, folder: Path, facts: dict[str, float]) -> None:
     save_tensors(folder / _WEIGHTS, module.state_dict(), facts)
 
 
-def _load(module: nn.Module, folder: Path) -> dict[str, Any]:
-    device = next(module.parameters()).device
-    state, facts = load_tensors(folder / _WEIGHTS, torch.device(device))
+def _load(module: nn.Module, folder: Path) -> None:
+    state, _ = load_tensors(folder / _WEIGHTS, next(module.parameters()).device)
     module.load_state_dict(state)
-    return facts

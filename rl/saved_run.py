@@ -10,11 +10,12 @@ from gormpo_density import DensityModel, SequenceModel, load_model
 from gormpo_density.errors import ConfigError, ModelFileError, RunFolderError
 from gormpo_density.persistence import load_tensors
 from gormpo_density.runs import HistoryFile
-from rl.assembly import environment_of
-from rl.config import MOPOConfig, load_mopo_config
+from rl.assembly import calibrate_on_clone, environment_of
+from rl.config import HistoryConfig, MOPOConfig, load_mopo_config
+from rl.density_parts import calibrate_density, check_density
 from rl.dynamics import EnsembleDynamics, load_dynamics
 from rl.offline_data import OfflineData, load_offline_data
-from rl.parts import row_kind_of
+from rl.parts import read_density, row_kind_of
 from rl.path_model import load_path_model
 from rl.policy import TanhGaussianPolicy
 
@@ -30,6 +31,7 @@ class SavedMOPORun:
         env_id: Where the policy was measured.
         dynamics: The ensemble.
         density: Calibrated as it was for the penalty; None where the run needed none.
+        density_run: Where it is from, if it is not the run's own.
         row_kind: What the density model scores.
         beside: The model of paths beside it, calibrated likewise; None where there is none.
         clone: The cloned policy.
@@ -43,6 +45,7 @@ class SavedMOPORun:
     env_id: str
     dynamics: EnsembleDynamics
     density: DensityModel | None
+    density_run: Path | None
     row_kind: str
     beside: SequenceModel[Any] | None
     clone: TanhGaussianPolicy
@@ -67,12 +70,14 @@ def open_mopo_run(
     Args:
         path: The run folder.
         device: Where to put everything.
-        density_run: A run or model folder whose density model takes the place of the run's own.
+        density_run: A run or model folder whose density model takes the place of the run's own,
+            calibrated on this run's held-out rows as it would be in a run that names it.
         progress: Show a progress bar where data must be made.
 
     Raises:
         RunFolderError: There is no run in the folder, or an unfinished one.
-        ConfigError: The run has no dynamics model, or its data is not what it was.
+        ConfigError: The run has no dynamics model, its data is not what it was, or the density
+            model of another run scores other rows.
         DataError: The data is missing.
         ModelFileError: A part is missing or corrupt.
     """
@@ -80,10 +85,6 @@ def open_mopo_run(
     if config.algorithm != "mopo":
         raise ConfigError(f"{path} is a run of {config.algorithm!r}, which has no dynamics model")
     dynamics = load_dynamics(path, device)
-    density, row_kind = _load_density(path, config, density_run, device)
-    beside = None
-    if density_run is None and config.history.beside and density is not None:
-        beside = load_path_model(path / "history", device)
     clone, policy = (
         _load_policy(path / "policy" / f"{name}.safetensors", config.sac.hidden_dims, device)
         for name in ("clone", config.evaluation.actor)
@@ -95,9 +96,26 @@ def open_mopo_run(
             f"{path}: observations and actions of {data.info.name} are {found} wide, those of the "
             f"run's dynamics {wanted}"
         )
-    env_id, history = environment_of(config, data), HistoryFile(path / "history.csv").read()
+    density, beside, row_kind = None, None, row_kind_of(path) or config.data.rows
+    if density_run is not None:
+        density, row_kind = read_density(density_run, config, device)
+        _calibrate(config, data, density, row_kind, clone, dynamics)
+    elif config.penalty.needs_density:
+        density = load_model(path, str(device))
+        beside = load_path_model(path / "history", device) if config.history.beside else None
     return SavedMOPORun(
-        path, config, data, env_id, dynamics, density, row_kind, beside, clone, policy, history
+        path=path,
+        config=config,
+        data=data,
+        env_id=environment_of(config, data),
+        dynamics=dynamics,
+        density=density,
+        density_run=density_run,
+        row_kind=row_kind,
+        beside=beside,
+        clone=clone,
+        policy=policy,
+        history=HistoryFile(path / "history.csv").read(),
     )
 
 
@@ -124,12 +142,18 @@ def _load_policy(
     return policy.to(device)
 
 
-def _load_density(
-    path: Path, config: MOPOConfig, density_run: Path | None, device: torch.device
-) -> tuple[DensityModel | None, str]:
-    """Return the density model, if there is one, and what rows it scores."""
-    source = density_run or path
-    row_kind = row_kind_of(source) or config.data.rows
-    if density_run is None and not config.penalty.needs_density:
-        return None, row_kind
-    return load_model(source, str(device)), row_kind
+def _calibrate(
+    config: MOPOConfig,
+    data: OfflineData,
+    density: DensityModel,
+    row_kind: str,
+    clone: TanhGaussianPolicy,
+    dynamics: EnsembleDynamics,
+) -> None:
+    """Set the threshold of another run's density model as this run would have."""
+    alone = config.model_copy(update={"history": HistoryConfig()})
+    check_density(alone, data, density, row_kind)
+    if config.penalty.calibrate_on == "policy":
+        calibrate_on_clone(config, data, density, row_kind, clone, dynamics)
+    else:
+        calibrate_density(config, data, density, row_kind)

@@ -8,7 +8,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
+from gormpo_density import load_model
 from gormpo_density.data.behaviour import mujoco_warnings_logged
 from rl import diagnose, diagnosis_report, embedding, run, train
 
@@ -154,6 +156,30 @@ def test_a_run_without_a_density_model_takes_one(make_run, finished, call) -> No
     assert "combination_minus_total_std" in metrics(plain)
 
 
+@pytest.mark.usefixtures("without_figures")
+def test_the_model_of_another_run_is_calibrated_on_this_ones_rows(
+    finished, own, tmp_path, call, caplog
+) -> None:
+    """So u is what a run that names it has; of its own model, the same as without the flag."""
+    few = ("--starts", 20, "--horizon", 1)
+    assert call(finished, *few)[0] == 0
+    expected = metrics(finished)
+    model = load_model(own)
+    rows = torch.randn(500, 5, generator=torch.Generator().manual_seed(0))
+    model.calibrate(rows, alpha=0.4)
+    model.save(tmp_path / "borrowed")
+    assert call(finished, "--density", tmp_path / "borrowed", *few)[0] == 0
+    found = metrics(finished)
+    for name in ("surprise", "density", "combination"):
+        assert found[f"{name}.spearman"] == pytest.approx(expected[f"{name}.spearman"], abs=1e-6)
+    page = (finished / "diagnosis" / "report.html").read_text()
+    assert f"The density model is that of {tmp_path / 'borrowed'}" in page
+    config = own / "config.yaml"
+    config.write_text(config.read_text().replace("seed: 0", "seed: 1", 1))
+    assert call(finished, "--density", own, *few)[0] == 0
+    assert "was trained on other splits (seed differ)" in caplog.text
+
+
 def test_a_run_without_a_model_is_told_in_one_line(make_run, call) -> None:
     cloned = make_run("--algorithm", "bc")
     assert call(cloned) == (2, [], [f"{cloned} is a run of 'bc', which has no dynamics model"])
@@ -200,11 +226,12 @@ def test_an_environment_that_hides_its_state_is_told_in_one_line(own, call) -> N
 
 def test_wrong_numbers_are_told_in_one_line(own, call) -> None:
     for flags, problem in (
-        (("--starts", 1), "a diagnosis needs at least 2 starts and a horizon of 1, got 1 and 8"),
+        (("--starts", 9), "a diagnosis needs at least 10 starts and a horizon of 1, got 9 and 8"),
         (
             ("--horizon", 0),
-            "a diagnosis needs at least 2 starts and a horizon of 1, got 1000 and 0",
+            "a diagnosis needs at least 10 starts and a horizon of 1, got 1000 and 0",
         ),
+        (("--seed", -1), "the seed must be from 0 to 4294967295, is -1"),
         (("--starts", "many"), "argument --starts: invalid int value: 'many'"),
     ):
         assert call(own, *flags) == (2, [], [problem])

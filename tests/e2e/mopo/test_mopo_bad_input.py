@@ -44,6 +44,9 @@ def trained_parts(stages: Path) -> list[str]:
         (["rollout.starts=1000000"], "rollout.starts is 1000000, but there are only 2"),
         (["rollout.termination=auto"], "no termination rule is known for"),
         (["rollout.termination=nowhere:rule"], "'nowhere:rule' cannot be imported"),
+        (["rollout.termination=math:sin"], "rule 'math:sin' fails on rows of line.npz: "),
+        (["rollout.termination=Hopper"], "termination rule 'Hopper' fails on rows of line.npz: "),
+        (["rollout.termination=builtins:zip"], "must return a bool tensor of shape (2,), got zip"),
         (["data.rows=transition"], "data.rows 'transition' cannot be scored in a rollout"),
         (["penalty.coef=-1"], "penalty.coef"),
         (
@@ -53,6 +56,10 @@ def trained_parts(stages: Path) -> list[str]:
         (["penalty.score=elbo"], "score 'elbo' is unknown; choose from log_prob"),
         (["penalty.kind=cubic"], "penalty.kind must be one of linear, tanh"),
         (["penalty.kind=nowhere:f"], "penalty.kind penalty 'nowhere:f' cannot be imported"),
+        (
+            ["history.beside=true", "history.length=1000"],
+            "no episode has the 1000 rows that a sequence model is fitted on",
+        ),
         (["data.input_dim=5"], "data.input_dim is 5, but line.npz has 2"),
     ],
 )
@@ -103,9 +110,10 @@ def test_density_models_that_do_not_fit_are_refused(refused, tmp_path) -> None:
     assert trained_parts(tmp_path / "stages") == []
 
 
-def test_a_rule_of_the_users_that_is_wrong_is_named(refused) -> None:
+def test_a_rule_of_the_users_that_is_wrong_is_named(refused, tmp_path) -> None:
     complaint = refused("rollout.termination=point_mass:rows_are_ends")
-    assert "'point_mass:rows_are_ends' must return a bool tensor of shape (200,)" in complaint
+    assert "'point_mass:rows_are_ends' must return a bool tensor of shape (2,)" in complaint
+    assert trained_parts(tmp_path / "stages") == []
 
 
 def test_resuming_with_another_configuration_is_refused(train, finished, config_of, tmp_path):

@@ -162,7 +162,7 @@ def plane(monkeypatch):
 
 
 @pytest.mark.usefixtures("plane")
-@pytest.mark.parametrize(("wanted", "got"), [(6, 6), (1000, 20)])
+@pytest.mark.parametrize(("wanted", "got"), [(11, 11), (1000, 20)])
 def test_rollouts_start_from_test_states(data, wanted, got) -> None:
     dynamics = Ensemble()
     seen = []
@@ -185,7 +185,7 @@ def test_rollouts_start_from_test_states(data, wanted, got) -> None:
 
 @pytest.mark.parametrize(("starts", "horizon"), [(1, 8), (10, 0)])
 def test_a_plan_needs_starts_and_steps(starts, horizon) -> None:
-    with pytest.raises(ConfigError, match=f"at least 2 starts .* got {starts} and {horizon}"):
+    with pytest.raises(ConfigError, match=f"at least 10 starts .* got {starts} and {horizon}"):
         RolloutPlan(starts, horizon)
 
 

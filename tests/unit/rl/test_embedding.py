@@ -1,8 +1,8 @@
 """States that are embedded: whose they are, how many, and what mixes with what."""
 
-import functools
 import io
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,25 +73,33 @@ class Drift:
 
 def run_of(act: float) -> SimpleNamespace:
     obs = torch.arange(20.0)[:, None]
-    policy = SimpleNamespace(act=lambda obs, generator: torch.full_like(obs, act))
+    policy, clone = (
+        SimpleNamespace(act=lambda obs, generator, a=a: torch.full_like(obs, a))
+        for a in (act, -act)
+    )
     data = SimpleNamespace(obs=obs, splits={"test": torch.arange(10, 20)}, device=obs.device)
     config = load_mopo_config(None, ["task=x"])
-    parts = {"policy": policy, "clone": policy, "dynamics": Drift()}
+    parts = {"policy": policy, "clone": clone, "dynamics": Drift()}
     return SimpleNamespace(data=data, config=config, env_id="Line-v0", **parts)
+
+
+def ends_at_22(obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+    return next_obs[:, 0] >= 22
 
 
 @pytest.fixture
 def _line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment that shows one state, and an end at 22 in the model."""
-    lived = SimpleNamespace(visited=(np.full((3, 1), 7.0),))
-    monkeypatch.setattr(embedding, "evaluate_policy", lambda *_, **__: lived)
-    ends = functools.partial(lambda obs, action, next_obs: next_obs[:, 0] >= 22)
-    monkeypatch.setattr(embedding, "termination_of", lambda *_: ends)
+    """An environment that shows what a policy does from state 0, three times."""
+
+    def lived(act: Any, *_: object, **__: object) -> SimpleNamespace:
+        return SimpleNamespace(visited=(act(torch.zeros(3, 1)).numpy(),))
+
+    monkeypatch.setattr(embedding, "evaluate_policy", lived)
 
 
 @pytest.mark.usefixtures("_line")
 def test_rollouts_start_at_held_out_states_and_stop_at_terminal_ones() -> None:
-    states = visited_states(run_of(2.0), starts=10, horizon=3)
+    states = visited_states(run_of(2.0), 10, 3, 0, ends_at_22)
     assert [*states] == [
         "data",
         "clone in the environment",
@@ -99,7 +107,9 @@ def test_rollouts_start_at_held_out_states_and_stop_at_terminal_ones() -> None:
         "policy in the model",
     ]
     np.testing.assert_array_equal(states["data"][:, 0], np.arange(10, 20))
-    np.testing.assert_array_equal(states["policy in the environment"], np.full((3, 1), 7.0))
+    for name, act in (("clone", -2.0), ("policy", 2.0)):
+        lived = states[f"{name} in the environment"]
+        np.testing.assert_array_equal(lived, np.full((3, 1), act))
     expected = [start + 2 * step for start in range(10, 20) for step in (1, 2, 3)]
     found = np.sort(states["policy in the model"][:, 0])
     np.testing.assert_array_equal(found, sorted(state for state in expected if state < 22))
@@ -107,6 +117,7 @@ def test_rollouts_start_at_held_out_states_and_stop_at_terminal_ones() -> None:
 
 @pytest.mark.usefixtures("_line")
 def test_a_model_that_runs_away_is_not_followed() -> None:
-    imagined = visited_states(run_of(1e9), starts=4, horizon=3)["policy in the model"]
-    assert imagined.shape == (0, 1)
-    assert visited_states(run_of(0.5), starts=4, horizon=1)["policy in the model"].shape == (4, 1)
+    far = visited_states(run_of(1e9), 4, 3, 0, ends_at_22)
+    assert far["policy in the model"].shape == (0, 1)
+    near = visited_states(run_of(0.5), 4, 1, 0, ends_at_22)
+    assert near["policy in the model"].shape == (4, 1)

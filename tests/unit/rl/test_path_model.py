@@ -11,7 +11,7 @@ from gormpo_density.config import dump_config
 from gormpo_density.errors import ConfigError, DataError, ModelFileError
 from rl import density_parts, path_model
 from rl.config import MOPOConfig, load_mopo_config
-from rl.density_parts import DensityParts, check_density
+from rl.density_parts import DensityParts, calibrate_density, check_density
 from rl.offline_data import OfflineData, load_offline_data
 from rl.path_model import FIT, MODEL, load_path_model
 from rl.stages import Stages
@@ -107,7 +107,7 @@ def test_what_decides_the_fit_is_in_its_key(npz, tmp_path, setting) -> None:
 def test_steps_are_calibrated_on_held_out_rows_after_what_led_to_them(npz, tmp_path) -> None:
     config = config_of(npz)
     parts, model = parts_of(config, tmp_path), trained(config, tmp_path)
-    parts.calibrate(model, "state_action")
+    calibrate_density(config, parts.data, model, "state_action")
     data, calibration = parts.data, model.calibrations[model.STEP]
     assert len(calibration.scores) == len(data.splits["cal"]) - 4  # their first rows
     assert calibration.n_episodes == 4
