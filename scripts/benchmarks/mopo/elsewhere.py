@@ -1,11 +1,15 @@
-"""Hopper's settings elsewhere: other environments, thin data, and five times the updates."""
+"""Hopper's settings elsewhere: other environments, thin data, and five times the updates.
 
-from collections.abc import Sequence
+Arms have the settings that tuning on Hopper chose for them; one more has the shipped ones.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.cells import Bench, Result
+from benchmarks.mopo import shipped
 from benchmarks.mopo.arms import Settings, Task, file_task
 from benchmarks.mopo.returns import (
     HOPPER,
@@ -16,12 +20,13 @@ from benchmarks.mopo.returns import (
     metric,
     tuned_settings,
 )
+from benchmarks.mopo.shipped import COMBINATION
 from benchmarks.tables import table
 from gormpo_density.atomic import replacing
 
 SEEDS = (1, 2, 3)
-_COMBINATION = "combination"
-_ARMS = ("BC", "no penalty", "MOPO std", OURS)
+_OTHERS = ("BC", "no penalty", "MOPO std", OURS)
+_SHIPPED = f"{OURS}, shipped"
 _TASKS = (
     file_task("halfcheetah_ppo", "mopo/halfcheetah.yaml", task="halfcheetah"),
     Task("walker2d-medium", "mopo/walker2d.yaml", {}),
@@ -32,35 +37,44 @@ _SPARSE = "hopper_medium_expert"
 
 def environments(bench: Bench) -> str:
     """Return the returns on HalfCheetah and Walker2d, nothing tuned there."""
-    settings = {arm: tuned_settings(bench)[arm] for arm in _ARMS}
+    settings = _settings(bench, _OTHERS)
     parts = []
     for task in _TASKS:
         results = confirm(bench, "environments", task, settings, SEEDS)
         behaviour = metric(results["BC"], "behaviour_return")[0]
         parts += [f"## {task.name}: the data's mean return is {behaviour:.0f}"]
-        parts += [arms_table(results), differences_table(results, OURS)]
+        parts += [arms_table(results), *_differences(results)]
     return "\n\n".join(parts)
 
 
 def sparse(bench: Bench) -> str:
     """Return the returns on medium-expert Hopper data with half of a region left out."""
-    settings = {
-        arm: {**tuned_settings(bench)[arm], "data.sparse": True}
-        for arm in ("BC", "no penalty", OURS, _COMBINATION)
-    }
+    arms = _settings(bench, ("BC", "no penalty", OURS, COMBINATION))
+    settings = {arm: {**values, "data.sparse": True} for arm, values in arms.items()}
     _write_medium_expert(bench.out / "runs" / f"{_SPARSE}.npz", bench)
     task = Task(_SPARSE, "mopo/hopper.yaml", {"data.data_path": f"OUT/{_SPARSE}.npz"})
     results = confirm(bench, "sparse", task, settings, SEEDS)
-    differences = [differences_table(results, arm) for arm in (OURS, _COMBINATION)]
-    return "\n\n".join([arms_table(results), *differences])
+    return "\n\n".join([arms_table(results), *_differences(results)])
 
 
 def drift(bench: Bench) -> str:
-    """Return how the policies of both of our penalties fare over 100,000 updates."""
-    settings = {arm: {**tuned_settings(bench)[arm], **_LONG} for arm in (_COMBINATION, OURS)}
+    """Return how the policies of both of our penalties fare over 100,000 updates, as shipped."""
+    settings = {arm: {**shipped.settings()[arm], **_LONG} for arm in (OURS, COMBINATION)}
     results = confirm(bench, "drift", HOPPER, settings, SEEDS)
     curves = [f"## {arm}\n\n{_curve_table(runs)}" for arm, runs in results.items()]
     return "\n\n".join([arms_table(results), *curves])
+
+
+def _settings(bench: Bench, arms: Sequence[str]) -> dict[str, Settings]:
+    """Return the tuned settings of arms, and those of ours as shipped."""
+    tuned = tuned_settings(bench)
+    return {**{arm: tuned[arm] for arm in arms}, _SHIPPED: shipped.settings()[OURS]}
+
+
+def _differences(results: Mapping[str, Sequence[Result]]) -> list[str]:
+    """Return how much more each arm of ours returns than every other."""
+    ours = (OURS, COMBINATION, _SHIPPED)
+    return [differences_table(results, arm) for arm in ours if arm in results]
 
 
 def _curve_table(runs: Sequence[Result]) -> str:

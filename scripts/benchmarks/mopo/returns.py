@@ -42,7 +42,7 @@ def report(bench: Bench) -> str:
             f"On seeds {_listed(SEEDS)}, none of which chose anything:",
             arms_table(results),
             differences_table(results, OURS),
-            _seeds_table(results),
+            seeds_table(results),
         ]
     )
 
@@ -165,7 +165,7 @@ def _tuning_table(bench: Bench, chosen: Mapping[str, Settings]) -> str:
     return table(("arm", "setting", *seeds), rows)
 
 
-def _seeds_table(results: Mapping[str, Sequence[Result]]) -> str:
+def seeds_table(results: Mapping[str, Sequence[Result]]) -> str:
     """Return the last ten and the best of the curve beside the reported end, labelled."""
     names = ("return_last10_mean", "return_best")
     rows = []

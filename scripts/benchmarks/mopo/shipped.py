@@ -9,14 +9,21 @@ from collections.abc import Mapping
 
 from benchmarks.cells import Bench
 from benchmarks.mopo.arms import SEEDS, Settings
-from benchmarks.mopo.returns import HOPPER, arms_table, confirm, differences_table
+from benchmarks.mopo.returns import (
+    HOPPER,
+    OURS,
+    arms_table,
+    confirm,
+    differences_table,
+    seeds_table,
+)
 from rl.config import PenaltyConfig, SACConfig
 
 COMBINATION = "combination"
 _PENALTIES = {
     "no penalty": "none",
     "MOPO std": "mopo",
-    "density (ours)": "density",
+    OURS: "density",
     COMBINATION: "combination",
 }
 
@@ -24,8 +31,8 @@ _PENALTIES = {
 def report(bench: Bench) -> str:
     """Return the tables."""
     results = confirm(bench, "returns", HOPPER, settings(), SEEDS)
-    ours = ("density (ours)", COMBINATION)
-    return "\n\n".join([arms_table(results), *(differences_table(results, arm) for arm in ours)])
+    differences = [differences_table(results, arm) for arm in (OURS, COMBINATION)]
+    return "\n\n".join([arms_table(results), *differences, seeds_table(results)])
 
 
 def settings() -> Mapping[str, Settings]:
