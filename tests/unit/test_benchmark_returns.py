@@ -97,6 +97,7 @@ def test_arms_that_differ_in_the_penalty_alone_take_the_shipped_settings(returns
     assert CALLS == []
     assert "| density (ours) minus |" in text
     assert "| combination minus |" in text
+    assert (bench.out / "shipped.png").stat().st_size > 5000
 
 
 def test_drift_shows_the_curve_of_each_penalty_of_ours(returns, bench) -> None:
@@ -105,6 +106,7 @@ def test_drift_shows_the_curve_of_each_penalty_of_ours(returns, bench) -> None:
     assert re.findall("## (.*)\n", text) == ["density (ours)", "combination"]
     assert text.count("| 2,000 | 3010 | 3020 | 3030 |") == 2
     assert "| 1,000 |" not in text  # not evaluated there
+    assert (bench.out / "drift.png").stat().st_size > 5000
 
 
 def test_a_changed_default_is_measured_again(returns, bench, tmp_path, monkeypatch) -> None:

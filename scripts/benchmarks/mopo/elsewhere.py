@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.cells import Bench, Result
 from benchmarks.mopo import shipped
@@ -23,6 +24,8 @@ from benchmarks.mopo.returns import (
 from benchmarks.mopo.shipped import COMBINATION
 from benchmarks.tables import table
 from gormpo_density.atomic import replacing
+from gormpo_density.plots import save_figure
+from gormpo_density.plots.style import NEUTRAL, PALETTE, legend_below, make_panels, set_titles
 
 SEEDS = (1, 2, 3)
 _OTHERS = ("BC", "no penalty", "MOPO std", OURS)
@@ -61,6 +64,7 @@ def drift(bench: Bench) -> str:
     """Return how the policies of both of our penalties fare over 100,000 updates, as shipped."""
     settings = {arm: {**shipped.settings()[arm], **_LONG} for arm in (OURS, COMBINATION)}
     results = confirm(bench, "drift", HOPPER, settings, SEEDS)
+    _draw_curves(results, bench.out / "drift.png")
     curves = [f"## {arm}\n\n{_curve_table(runs)}" for arm, runs in results.items()]
     return "\n\n".join([arms_table(results), *curves])
 
@@ -77,12 +81,39 @@ def _differences(results: Mapping[str, Sequence[Result]]) -> list[str]:
     return [differences_table(results, arm) for arm in ours if arm in results]
 
 
+def _draw_curves(results: Mapping[str, Sequence[Result]], path: Path) -> None:
+    """Draw the return of every seed on the way, a panel an arm."""
+    figure, axes = make_panels(len(results), 2, (4.6, 3.0))
+    for ax, (arm, runs) in zip(axes, results.items(), strict=True):
+        for color, run in zip(PALETTE, runs, strict=False):
+            updates, returns = _evaluations(run)
+            label = f"seed {run['metrics']['seed']}"
+            ax.plot(updates / 1000, returns, "o-", color=color, markersize=3, label=label)
+        behaviour = metric(runs, "behaviour_return")[0]
+        ax.axhline(behaviour, color=NEUTRAL, linestyle="--", label=f"data: {behaviour:,.0f}")
+        ax.set(xlabel="updates, thousands", ylabel="return, deterministic", ylim=(0, 3800))
+        set_titles(ax, arm)
+    legend_below(figure, axes)
+    save_figure(figure, path)
+
+
+def _evaluations(run: Result) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the updates at which a run was evaluated, and its deterministic returns there."""
+    updates, returns = (
+        np.array(run["curves"][name], dtype=float) for name in ("updates", "return_det")
+    )
+    is_measured = np.isfinite(returns)
+    return updates[is_measured], returns[is_measured]
+
+
 def _curve_table(runs: Sequence[Result]) -> str:
     """Return the deterministic evaluations on the way, ten episodes each, by seed."""
-    updates = np.array(runs[0]["curves"]["updates"])
-    columns = [np.array(run["curves"]["return_det"], dtype=float) for run in runs]
-    measured = np.flatnonzero(np.isfinite(columns[0]))
-    rows = [(f"{updates[i]:,.0f}", *(f"{column[i]:.0f}" for column in columns)) for i in measured]
+    updates, _ = _evaluations(runs[0])
+    columns = [_evaluations(run)[1] for run in runs]
+    rows = [
+        (f"{done:,.0f}", *(f"{value:.0f}" for value in values))
+        for done, *values in zip(updates, *columns, strict=True)
+    ]
     return table(("updates", *(f"seed {run['metrics']['seed']}" for run in runs)), rows)
 
 

@@ -15,6 +15,7 @@ from benchmarks.mopo.returns import (
     arms_table,
     confirm,
     differences_table,
+    draw_arms,
     seeds_table,
 )
 from rl.config import PenaltyConfig, SACConfig
@@ -31,6 +32,7 @@ _PENALTIES = {
 def report(bench: Bench) -> str:
     """Return the tables."""
     results = confirm(bench, "returns", HOPPER, settings(), SEEDS)
+    draw_arms(results, bench.out / "shipped.png")
     differences = [differences_table(results, arm) for arm in (OURS, COMBINATION)]
     return "\n\n".join([arms_table(results), *differences, seeds_table(results)])
 
