@@ -32,7 +32,8 @@ def plot_sweep(
     figure, (ax,) = make_panels(1, 1, (6.5, 1.3 + 0.32 * max(2, len(scores))))
     seeds = np.array([value for values in scores.values() for value in values], dtype=np.float64)
     ends = np.array([end for mean in means.values() for end in mean[1:] if np.isfinite(end)])
-    limits = robust_range(np.append(seeds, ends), seeds if len(seeds) else None, reach=3.0)
+    # Far enough for a seed that collapsed, which matters; not for one that diverged.
+    limits = robust_range(np.append(seeds, ends), seeds if len(seeds) else None, reach=100.0)
     for place, (label, values) in enumerate(scores.items()):
         ax.plot(values, [place] * len(values), "o", color=NEUTRAL, fillstyle="none", label="seed")
         if label in means:

@@ -29,6 +29,14 @@ def test_a_point_has_a_line_with_its_seeds_mean_and_interval() -> None:
     assert ax.yaxis_inverted()  # the grid is read from the top
 
 
+def test_a_seed_that_collapsed_is_shown() -> None:
+    scores = {"none": [3372.0, 595.0, 3386.0, 3402.0, 3370.0], "a": [3372.0, 3190.0, 3413.0]}
+    (ax,) = plot_sweep(scores, {"none": Interval(2825.0, 1277.0, 4373.0)}, "m").axes
+    low, high = ax.get_xlim()
+    assert low < 595
+    assert high > 4373
+
+
 def test_one_far_seed_does_not_hide_the_others() -> None:
     scores = {"a": list(np.arange(20.0)), "b": [1e9]}
     (ax,) = plot_sweep(scores, {}, "m").axes
