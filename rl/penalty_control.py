@@ -150,11 +150,11 @@ def auto_coefficient(
 ) -> AutoCoefficient:
     """Return the automatic coefficient of a penalty, by what is free of it.
 
-    A density penalty is 0 on the data's support (GORMPO's softplus is not, and grows without
-    need), so its target counts from there. An uncertainty
-    of the ensemble is nowhere 0, and its mean lies far above its median where it has a heavy
-    tail: it is held against the mean of rollouts under the cloned policy, which it may exceed by
-    the share `target`, so the clone itself always satisfies the constraint.
+    A density penalty is 0 on the data's support, so its target counts from there (GORMPO's
+    softplus is nowhere 0: under it the coefficient only grows). An uncertainty of the ensemble is
+    nowhere 0 either, and its mean lies far above its median where it has a heavy tail: it is held
+    against the mean of rollouts under the cloned policy, which it may exceed by the share
+    `target`, so the clone itself always satisfies the constraint.
 
     Args:
         target: `penalty.target`.

@@ -11,7 +11,7 @@ import torch
 from gormpo_density import GMM
 from gormpo_density.compat import GormpoRealNVP
 from gormpo_density.config import dump_config
-from gormpo_density.errors import ConfigError
+from gormpo_density.errors import ConfigError, ModelFileError
 from rl import density_parts
 from rl import parts as parts_module
 from rl.config import MOPOConfig, load_mopo_config
@@ -188,6 +188,15 @@ def test_what_a_borrowed_density_model_scores_is_known(tmp_path) -> None:
     for kind, known in ((None, "state_action"), ("next_state_action", "next_state_action")):
         (tmp_path / "metrics.json").write_text(json.dumps({"density_rows": kind}))
         assert row_kind_of(tmp_path) == row_kind_of(tmp_path / "model") == known
+
+
+def test_broken_files_of_a_borrowed_run_are_named(tmp_path) -> None:
+    (tmp_path / "config.yaml").write_text("data: 3\n")
+    assert row_kind_of(tmp_path) is None
+    for text in ('{"density_rows": "st', "3"):
+        (tmp_path / "metrics.json").write_text(text)
+        with pytest.raises(ModelFileError, match=r"metrics\.json: not readable"):
+            row_kind_of(tmp_path)
 
 
 def test_a_pair_of_gormpos_scores_what_gormpo_fits_on(npz, tmp_path) -> None:
