@@ -81,6 +81,11 @@ def _notes(config: MOPOConfig, metrics: Mapping[str, Any]) -> list[str]:
             f"From epoch {metrics['q_alarm_epoch']} on, mean Q on data rows was far above their "
             "returns: the critics over-estimate, and such a policy has usually collapsed."
         )
+    if metrics["clone_return_mean"] > metrics["return_ci_high"]:
+        notes.append(
+            f"The clone returns more: {metrics['clone_return_mean']:,.0f}. On this data the "
+            "algorithm takes from what it starts with; a smaller sac.kl_target stays nearer to it."
+        )
     if config.algorithm != "bc":
         actor = {"last": "last actor", "ema": "average of the actors on the way (EMA)"}
         notes.append(

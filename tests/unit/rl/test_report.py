@@ -117,6 +117,12 @@ def test_what_a_reader_must_know_comes_first(written) -> None:
     assert page.index(first) < page.index("From epoch 3 on") < page.index("is the last actor")
 
 
+def test_a_policy_below_its_clone_is_told(written) -> None:
+    assert "The clone returns more" not in written().page
+    page = written(metrics=METRICS | {"clone_return_mean": 2800.0}).page
+    assert "The clone returns more: 2,800." in page
+
+
 def test_each_way_of_acting_has_its_own_row_and_its_own_interval(written, monkeypatch) -> None:
     drawn: dict[str, Any] = {}
 
