@@ -13,8 +13,8 @@ from gormpo_density.data.behaviour import ENV_IDS
 from gormpo_density.errors import ConfigError, DataError
 from rl.baselines import TD3BC
 from rl.buffer import Layout, MixedBuffer
+from rl.checks import check_before_training
 from rl.config import MOPOConfig
-from rl.density_parts import check_density, check_paths
 from rl.dynamics import EnsembleDynamics
 from rl.evaluate import check_environment
 from rl.history import recall_for
@@ -94,7 +94,7 @@ def assemble(
     if config.algorithm != "bc" and not data.reward.any():
         raise DataError(f"{data.info.name}: every reward is 0, so there is nothing to learn from")
     if config.algorithm == "mopo":
-        _check_before_training(config, data, env_id, parts)
+        check_before_training(config, data, env_id, parts)
     clone = parts.clone()
     if config.algorithm == "bc":
         return Setup(data, env_id, clone)
@@ -119,41 +119,6 @@ def environment_of(config: MOPOConfig, data: OfflineData) -> str:
             "Hopper-v5"
         )
     return env_id
-
-
-def _check_before_training(
-    config: MOPOConfig, data: OfflineData, env_id: str, parts: Parts
-) -> None:
-    """Find at once what would otherwise come to light after minutes of training."""
-    members = config.dynamics.members if config.dynamics.run is None else parts.dynamics().members
-    if config.penalty.name == "disagreement" and members < 2:
-        raise ConfigError("penalty 'disagreement' needs two members of the ensemble, there is one")
-    if config.penalty.needs_density:
-        if parts.named_density is None:
-            data.rows(config.data.rows, "cal")
-        check_density(
-            config, data, *(parts.named_density or (parts.new_density(), config.data.rows))
-        )
-        check_paths(config, data)
-    if config.rollout.termination != "learned":
-        _check_rule(config.rollout.termination, data, env_id)
-    if config.rollout.starts > len(data.splits["train"]):
-        raise ConfigError(
-            f"rollout.starts is {config.rollout.starts}, but there are only "
-            f"{len(data.splits['train'])} training rows to start from"
-        )
-
-
-def _check_rule(name: str, data: OfflineData, env_id: str) -> None:
-    """Ask a termination rule about two rows of the data."""
-    rule = termination_rule(name, env_id)
-    try:
-        rule(data.obs[:2], data.action[:2], data.next_obs[:2])
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
-        first_line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ConfigError(
-            f"termination rule {name!r} fails on rows of {data.info.name}: {first_line}"
-        ) from error
 
 
 def _assemble_mopo(

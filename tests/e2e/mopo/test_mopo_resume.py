@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from gormpo_density.config import dump_config
-from gormpo_density.errors import FitError, RunFolderError
+from gormpo_density.errors import FitError, ModelFileError, RunFolderError
+from gormpo_density.persistence import load_tensors, save_tensors
 from gormpo_density.runs import RunFolder
 from rl.dynamics_training import DynamicsTrainer
 from rl.mopo import Loop
@@ -58,6 +60,23 @@ def test_a_penalty_of_paths_goes_on_too(mopo, monkeypatch) -> None:
         with pytest.raises(StoppedError):
             mopo(*beside)
     mopo(*beside, resume=True).assert_equals(whole)
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_told_in_one_line(
+    mopo, monkeypatch, tmp_path
+) -> None:
+    """A GPU's generator has a state of 16 bytes."""
+    with monkeypatch.context() as patch:
+        patch.setattr(SAC, "update", stop_at(130, SAC.update))
+        with pytest.raises(StoppedError):
+            mopo()
+    (path,) = tmp_path.rglob("mopo.safetensors")
+    state, metadata = load_tensors(path, torch.device("cpu"))
+    (name,) = [name for name in state if name.startswith("updates")]
+    save_tensors(path, state | {name: torch.zeros(16, dtype=torch.uint8)}, metadata)
+    with pytest.raises(ModelFileError, match="of another kind of device, or corrupt") as caught:
+        mopo(resume=True)
+    assert "\n" not in str(caught.value)
 
 
 def test_it_goes_on_between_history_and_checkpoint(mopo, finished, monkeypatch) -> None:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from gormpo_density.checkpoints import pack_state
 from gormpo_density.errors import FitError, ModelFileError
-from gormpo_density.persistence import load_tensors, save_tensors
 from gormpo_density.seeding import reinitialise
 from rl.buffer import Layout, MixedBuffer
 from rl.config import MOPOConfig
@@ -296,25 +295,7 @@ def test_a_checkpoint_keeps_the_rows_it_needs_and_no_others(tmp_path) -> None:
         loop.run_epoch()
         loop.save()
     files = sorted(path.name for path in tmp_path.iterdir())
-    assert files == [
-        "generation-2.safetensors",
-        "generation-3.safetensors",
-        "mopo.safetensors",
-    ]
-
-
-def test_a_checkpoint_of_another_kind_of_device_is_told_in_one_line(tmp_path) -> None:
-    """A GPU's generator has a state of 16 bytes."""
-    loop = loop_of(Recorder(), config(), tmp_path)
-    loop.run_epoch()
-    loop.save()
-    path = tmp_path / "mopo.safetensors"
-    state, metadata = load_tensors(path, torch.device("cpu"))
-    (name,) = [name for name in state if name.startswith("updates")]
-    save_tensors(path, state | {name: torch.zeros(16, dtype=torch.uint8)}, metadata)
-    with pytest.raises(ModelFileError, match="of another kind of device, or corrupt") as caught:
-        loop_of(Recorder(), config(), tmp_path).restore()
-    assert "\n" not in str(caught.value)
+    assert files == [f"{n}.safetensors" for n in ("generation-2", "generation-3", "mopo")]
 
 
 def test_a_checkpoint_without_its_rows_is_told(tmp_path) -> None:
