@@ -1,6 +1,6 @@
 """What is found out about a MOPO run before anything is trained."""
 
-from gormpo_density.errors import ConfigError
+from gormpo_density.errors import ConfigError, GormpoDensityError
 from rl.config import MOPOConfig
 from rl.density_parts import check_density, check_paths
 from rl.offline_data import OfflineData
@@ -47,6 +47,8 @@ def _check_rule(name: str, data: OfflineData, env_id: str) -> None:
     rule = termination_rule(name, env_id)
     try:
         rule(data.obs[:2], data.action[:2], data.next_obs[:2])
+    except GormpoDensityError:  # says what is wrong by itself
+        raise
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
         first_line = next(iter(str(error).splitlines()), type(error).__name__)
         raise ConfigError(

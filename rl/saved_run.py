@@ -151,6 +151,7 @@ def _calibrate(
     dynamics: EnsembleDynamics,
 ) -> None:
     """Set the threshold of another run's density model as this run would have."""
+    # It takes the place of both models, where the run has one of paths beside that of rows.
     alone = config.model_copy(update={"history": HistoryConfig()})
     check_density(alone, data, density, row_kind)
     if config.penalty.calibrate_on == "policy":

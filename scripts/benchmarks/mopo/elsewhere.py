@@ -13,6 +13,7 @@ from benchmarks.cells import Bench, Result
 from benchmarks.mopo import shipped
 from benchmarks.mopo.arms import Settings, Task, file_task
 from benchmarks.mopo.returns import (
+    COMBINATION,
     HOPPER,
     OURS,
     arms_table,
@@ -21,7 +22,6 @@ from benchmarks.mopo.returns import (
     metric,
     tuned_settings,
 )
-from benchmarks.mopo.shipped import COMBINATION
 from benchmarks.tables import table
 from gormpo_density.atomic import replacing
 from gormpo_density.plots import save_figure
@@ -91,7 +91,7 @@ def _draw_curves(results: Mapping[str, Sequence[Result]], path: Path) -> None:
             ax.plot(updates / 1000, returns, "o-", color=color, markersize=3, label=label)
         behaviour = metric(runs, "behaviour_return")[0]
         ax.axhline(behaviour, color=NEUTRAL, linestyle="--", label=f"data: {behaviour:,.0f}")
-        ax.set(xlabel="updates, thousands", ylabel="return, deterministic", ylim=(0, 3800))
+        ax.set(xlabel="updates, thousands", ylabel="return, deterministic", ylim=(0, None))
         set_titles(ax, arm)
     legend_below(figure, axes)
     save_figure(figure, path)

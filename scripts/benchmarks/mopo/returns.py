@@ -27,6 +27,7 @@ from gormpo_density.plots import plot_sweep, save_figure
 
 HOPPER = file_task("hopper_medium", "mopo/hopper.yaml", task="hopper")
 OURS = "density (ours)"
+COMBINATION = "combination"
 
 
 def report(bench: Bench) -> str:
@@ -41,7 +42,7 @@ def report(bench: Bench) -> str:
             _tuning_table(bench, chosen),
             f"On seeds {_listed(SEEDS)}, none of which chose anything:",
             arms_table(results),
-            differences_table(results, OURS),
+            *(differences_table(results, arm) for arm in (OURS, COMBINATION)),
             seeds_table(results),
         ]
     )
@@ -126,8 +127,8 @@ def differences_table(results: Mapping[str, Sequence[Result]], ours: str) -> str
                 for name in ("return_mean", "stochastic_return_mean")
             ]
             rows.append((arm, *(show(gain, 0) for gain in gains)))
-    gains = table((f"{ours} minus", "deterministic", "stochastic"), rows)
-    return f"Paired by seed; as above, Student's 95 % interval over seeds.\n\n{gains}"
+    shown = table((f"{ours} minus", "deterministic", "stochastic"), rows)
+    return f"Paired by seed; as above, Student's 95 % interval over seeds.\n\n{shown}"
 
 
 def metric(runs: Sequence[Result], name: str) -> list[float]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from benchmarks.cells import Bench
 from benchmarks.mopo.arms import SEEDS, Settings
 from benchmarks.mopo.returns import (
+    COMBINATION,
     HOPPER,
     OURS,
     arms_table,
@@ -20,7 +21,6 @@ from benchmarks.mopo.returns import (
 )
 from rl.config import PenaltyConfig, SACConfig
 
-COMBINATION = "combination"
 _PENALTIES = {
     "no penalty": "none",
     "MOPO std": "mopo",
